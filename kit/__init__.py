@@ -1,0 +1,1 @@
+"""What every package needs: database, ids, clock, money, errors, paging, safe outbound HTTP."""

@@ -1,0 +1,109 @@
+"""The database: SQLite (WAL) or PostgreSQL behind one small interface.
+
+Reads go through ``Database.session()`` (SQLAlchemy async). Writes go through ``Database.write()``, which
+group-commits them (``kit.writer``); durability is full on both: ``synchronous=FULL``, ``fsync`` on.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel import Session
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kit.writer import GroupCommitWriter
+
+T = TypeVar("T")
+
+SQLITE_BUSY_TIMEOUT_MS = 10_000
+POSTGRES_WRITER_THREADS = 4
+READ_POOL_SIZE = 8
+
+
+class BadDatabaseUrl(ValueError):
+    """The database URL cannot be used; the message says why, without the password."""
+
+
+def parse_database_url(text: str) -> URL:
+    """``sqlite:///path/file.db`` or ``postgresql://user:pass@host/name``. Raises BadDatabaseUrl."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise BadDatabaseUrl("not a database URL: expected sqlite:///file.db or postgresql://…") from None
+    backend = url.get_backend_name()
+    if backend in {"postgres", "postgresql"}:
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise BadDatabaseUrl("SQLite needs a file: sqlite:///path/heddle.db")
+        return url.set(drivername="sqlite")
+    raise BadDatabaseUrl(f"{backend} is not supported: use sqlite:///file.db or postgresql://…")
+
+
+def sync_engine(url: URL, *, writing: bool = True, pool_size: int = 1) -> Engine:
+    """A blocking engine for the writer threads and for migrations."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, pool_size=pool_size, connect_args={"check_same_thread": False})
+        _tune_sqlite(engine, begin="BEGIN IMMEDIATE" if writing else "BEGIN")
+        return engine
+    return create_engine(url, pool_size=pool_size, max_overflow=2, pool_pre_ping=True)
+
+
+def _async_engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=READ_POOL_SIZE)
+        _tune_sqlite(engine.sync_engine, begin="BEGIN")
+        return engine
+    return create_async_engine(url, pool_size=READ_POOL_SIZE, max_overflow=8, pool_pre_ping=True)
+
+
+def _tune_sqlite(engine: Engine, *, begin: str) -> None:
+    """WAL, full durability, foreign keys; and BEGIN under our control instead of the driver's."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+
+class Database:
+    """One database, opened once per process and closed at shutdown."""
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_database_url(url)
+        self.dialect = self.url.get_backend_name()
+        threads = 1 if self.dialect == "sqlite" else POSTGRES_WRITER_THREADS
+        self._write_engine = sync_engine(self.url, pool_size=threads)
+        self._read_engine = _async_engine(self.url)
+        self._writer = GroupCommitWriter(self._write_engine, threads=threads)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading; rows stay usable after it ends. Writes belong in ``write``."""
+        async with AsyncSession(self._read_engine, expire_on_commit=False) as session:
+            yield session
+
+    async def write(self, write: Callable[[Session], T]) -> T:
+        """Run ``write`` in a durable transaction; see GroupCommitWriter.submit for the contract."""
+        return await self._writer.submit(write)
+
+    async def close(self) -> None:
+        self._writer.close()
+        self._write_engine.dispose()
+        await self._read_engine.dispose()

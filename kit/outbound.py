@@ -1,0 +1,151 @@
+"""Safe outbound HTTP: requests to addresses that a tenant chose reach only public hosts.
+
+The check is made on the very address that is connected to (the name is resolved here and the connection
+goes to the resolved IP), so a DNS answer that changes between check and use gains nothing. Redirects are
+not followed. ``OutboundPolicy`` lists the private networks that the operator allows.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from kit.errors import InvalidRequest
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+class BlockedAddress(InvalidRequest):
+    """The target is not a public address and the operator has not allowed it."""
+
+    code = "blocked_address"
+
+
+def parse_networks(text: str) -> tuple[IPNetwork, ...]:
+    """Comma-separated networks; ``loopback`` stands for 127.0.0.0/8 and ::1. Raises ValueError."""
+    networks: list[IPNetwork] = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        names: Iterable[str] = LOOPBACK if part == "loopback" else (part,)
+        networks.extend(ipaddress.ip_network(name) for name in names)
+    return tuple(networks)
+
+
+@dataclass(frozen=True)
+class OutboundPolicy:
+    """Which addresses tenant-chosen targets may have, beyond the public ones."""
+
+    private_networks: tuple[IPNetwork, ...] = field(default=())
+
+    def allows(self, address: IPAddress) -> bool:
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        listed = any(
+            address.version == network.version and address in network for network in self.private_networks
+        )
+        return listed or (address.is_global and not address.is_multicast)
+
+    def check_url(self, url: str, *, param: str) -> None:
+        """Refuse at registration what could never be called. Raises InvalidRequest naming ``param``.
+
+        https always; plain http only to a literal address, or ``localhost``, in an allowed private network.
+        """
+        parts = urlsplit(url)
+        try:
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise InvalidRequest(f"{param} has a port that is not a number", param=param) from None
+        if parts.scheme not in {"http", "https"} or not host:
+            raise InvalidRequest(f"{param} must be an https URL", param=param)
+        if parts.username is not None or parts.password is not None:
+            raise InvalidRequest(f"{param} must not hold credentials", param=param)
+        literal = _literal(host)
+        if literal is not None and not self.allows(literal):
+            raise BlockedAddress(f"{param} points at a private address that is not allowed", param=param)
+        if parts.scheme == "http" and (literal is None or literal.is_global):
+            raise InvalidRequest(
+                f"{param} must be https (plain http only to private addresses that the operator allows)",
+                param=param,
+            )
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """The allowed IP addresses of a host. Raises BlockedAddress if it has none, OSError if unknown."""
+        literal = _literal(host)
+        if literal is not None:
+            found: list[IPAddress] = [literal]
+        else:
+            infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = list(dict.fromkeys(ipaddress.ip_address(info[4][0]) for info in infos))
+        allowed = [str(address) for address in found if self.allows(address)]
+        if not allowed:
+            raise BlockedAddress(f"{host} is not a public address and is not allowed by the operator")
+        return allowed
+
+
+def _literal(host: str) -> IPAddress | None:
+    if host == "localhost":
+        return ipaddress.ip_address("127.0.0.1")
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Connects only to addresses that the policy allows (httpcore's seam for opening sockets)."""
+
+    def __init__(self, policy: OutboundPolicy) -> None:
+        self._policy = policy
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            addresses = await self._policy.resolve(host, port)
+        except OSError as error:
+            raise httpcore.ConnectError(f"cannot resolve {host}") from error
+        except BlockedAddress as error:
+            raise httpcore.ConnectError(error.message) from error
+        last: Exception | None = None
+        for address in addresses:
+            try:
+                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                last = error
+        assert last is not None
+        raise last
+
+    async def connect_unix_socket(self, *_args: Any, **_kwargs: Any) -> httpcore.AsyncNetworkStream:
+        raise httpcore.ConnectError("unix sockets are not reachable")
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+def guarded_client(policy: OutboundPolicy, *, timeout_s: float = 30.0) -> httpx.AsyncClient:
+    """An httpx client for tenant-chosen URLs: guarded sockets, no redirects, no environment proxies."""
+    transport = httpx.AsyncHTTPTransport(trust_env=False)
+    transport._pool = httpcore.AsyncConnectionPool(
+        ssl_context=ssl.create_default_context(),
+        max_connections=200,
+        max_keepalive_connections=50,
+        keepalive_expiry=30.0,
+        http1=True,
+        network_backend=GuardedBackend(policy),
+    )
+    return httpx.AsyncClient(transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False)

@@ -1,0 +1,176 @@
+"""Group commit: many small write transactions share one commit, one fsync.
+
+Invariants:
+- a write's result is handed out only after the commit that holds it;
+- a write that raises leaves nothing behind and does not disturb the writes beside it;
+- every submitted write is answered exactly once, also when the commit fails or the writer closes.
+
+There is no batching window: while one commit runs, the next batch gathers by itself.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
+
+T = TypeVar("T")
+Write = Callable[[Session], Any]
+
+MAX_BATCH = 128
+MAX_ATTEMPTS = 5
+_RETRYABLE_SQLSTATES = {"40001", "40P01"}  # serialization failure, deadlock detected (PostgreSQL appendix A)
+
+
+class WriterClosed(RuntimeError):
+    """The process is shutting down; the write was not applied."""
+
+
+@dataclass(slots=True)
+class _Job:
+    write: Write
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+@dataclass(slots=True)
+class _Outcome:
+    job: _Job
+    value: Any = None
+    error: BaseException | None = None
+
+    def deliver(self) -> None:
+        if self.job.future.done():  # the waiter was cancelled; the write stands all the same
+            return
+        if self.error is not None:
+            self.job.future.set_exception(self.error)
+        else:
+            self.job.future.set_result(self.value)
+
+
+class GroupCommitWriter:
+    """Runs write functions on dedicated threads, batching all that wait into one transaction.
+
+    A write is a plain function of a ``Session``: it cannot await, so no lock is ever held across the
+    network. It may run more than once (PostgreSQL deadlocks are retried), so it must not have effects
+    outside the database.
+    """
+
+    def __init__(self, engine: Engine, *, threads: int = 1) -> None:
+        self._engine = engine
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"heddle-writer-{n}", daemon=True) for n in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def submit(self, write: Callable[[Session], T]) -> T:
+        """Apply ``write`` in a group-committed transaction; returns its result once durable.
+
+        Raises what ``write`` raised (nothing of it is kept), the database's error if the commit failed,
+        or WriterClosed. If the waiting task is cancelled the write may still be applied.
+        """
+        if self._closed:
+            raise WriterClosed("the database is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._queue.put(_Job(write, future, loop))
+        return cast(T, await future)
+
+    def close(self) -> None:
+        """Apply what is queued, then stop. Blocks until the threads have ended."""
+        if self._closed:
+            return
+        self._closed = True
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            job = self._queue.get()
+            if job is None:
+                return
+            batch, stop = [job], False
+            while len(batch) < MAX_BATCH:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                    break
+                batch.append(more)
+            self._answer(self._commit(batch))
+            if stop:
+                return
+
+    def _commit(self, batch: list[_Job]) -> list[_Outcome]:
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                return self._attempt(batch)
+            except DBAPIError as error:
+                last: BaseException = error
+                if not _retryable(error):
+                    break
+            except Exception as error:
+                last = error
+                break
+        if len(batch) > 1:  # one write may be at fault for all: give each a transaction of its own
+            return [outcome for job in batch for outcome in self._commit([job])]
+        return [_Outcome(batch[0], error=last)]
+
+    def _attempt(self, batch: list[_Job]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            if len(batch) == 1:
+                return [_Outcome(batch[0], value=_apply(batch[0], session))]
+            for job in batch:
+                savepoint = session.begin_nested()
+                try:
+                    value = _apply(job, session)
+                    savepoint.commit()
+                except DBAPIError as error:
+                    if _retryable(error) or error.connection_invalidated:
+                        raise
+                    savepoint.rollback()
+                    outcomes.append(_Outcome(job, error=error))
+                except Exception as error:
+                    savepoint.rollback()
+                    outcomes.append(_Outcome(job, error=error))
+                else:
+                    outcomes.append(_Outcome(job, value=value))
+        return outcomes
+
+    @staticmethod
+    def _answer(outcomes: list[_Outcome]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+        for outcome in outcomes:
+            by_loop.setdefault(outcome.job.loop, []).append(outcome)
+        for loop, mine in by_loop.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_deliver_all, mine)
+
+
+def _apply(job: _Job, session: Session) -> Any:
+    value = job.write(session)
+    session.flush()
+    return value
+
+
+def _deliver_all(outcomes: list[_Outcome]) -> None:
+    for outcome in outcomes:
+        outcome.deliver()
+
+
+def _retryable(error: DBAPIError) -> bool:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate in _RETRYABLE_SQLSTATES or "database is locked" in str(error.orig)

@@ -1,0 +1,94 @@
+"""The group-commit writer: durable results, isolated failures, no write unanswered."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session
+
+from kit.db import Database
+
+
+@pytest.fixture
+async def table(db: Database) -> Database:
+    create = text("CREATE TABLE tally (id INTEGER PRIMARY KEY, n BIGINT NOT NULL)")
+    await db.write(lambda session: session.connection().execute(create))
+    return db
+
+
+def insert(row_id: int) -> Callable[[Session], int]:
+    def write(session: Session) -> int:
+        session.connection().execute(text("INSERT INTO tally VALUES (:id, 0)"), {"id": row_id})
+        return row_id
+
+    return write
+
+
+async def ids(db: Database) -> list[int]:
+    async with db.session() as session:
+        return list(
+            (await (await session.connection()).execute(text("SELECT id FROM tally ORDER BY id"))).scalars()
+        )
+
+
+async def test_concurrent_writes_are_all_applied_and_answered(table: Database) -> None:
+    answers = await asyncio.gather(*(table.write(insert(n)) for n in range(300)))
+    assert answers == list(range(300))
+    assert await ids(table) == list(range(300))
+
+
+async def test_a_failing_write_leaves_nothing_and_disturbs_nobody(table: Database) -> None:
+    def half_then_fail(session: Session) -> None:
+        insert(1000)(session)
+        raise ValueError("no")
+
+    results = await asyncio.gather(
+        *(table.write(insert(n)) for n in range(20)),
+        table.write(half_then_fail),
+        table.write(insert(5)),  # a duplicate key
+        *(table.write(insert(n)) for n in range(20, 40)),
+        return_exceptions=True,
+    )
+    assert isinstance(results[20], ValueError)
+    assert isinstance(results[21], Exception)
+    assert await ids(table) == list(range(40))
+
+
+async def test_increments_from_many_tasks_do_not_get_lost(table: Database) -> None:
+    await table.write(insert(1))
+
+    def increment(session: Session) -> None:
+        session.connection().execute(text("UPDATE tally SET n = n + 1 WHERE id = 1"))
+
+    await asyncio.gather(*(table.write(increment) for _ in range(200)))
+    async with table.session() as session:
+        assert (await (await session.connection()).execute(text("SELECT n FROM tally"))).scalar_one() == 200
+
+
+async def test_deadlocked_transactions_are_retried(table: Database) -> None:
+    await table.write(insert(1))
+    await table.write(insert(2))
+
+    def touch(*row_ids: int) -> Callable[[Session], None]:
+        def write(session: Session) -> None:
+            for row_id in row_ids:
+                session.connection().execute(
+                    text("UPDATE tally SET n = n + 1 WHERE id = :id"), {"id": row_id}
+                )
+
+        return write
+
+    await asyncio.gather(*(table.write(touch(1, 2) if n % 2 else touch(2, 1)) for n in range(200)))
+    async with table.session() as session:
+        assert list((await (await session.connection()).execute(text("SELECT n FROM tally"))).scalars()) == [
+            200,
+            200,
+        ]
+
+
+async def test_a_cancelled_waiter_does_not_break_the_batch(table: Database) -> None:
+    waiter = asyncio.create_task(table.write(insert(1)))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    assert await table.write(insert(2)) == 2
