@@ -1,0 +1,1 @@
+"""Conversations and turns: the store, the model/tool loop, and the streams that show it."""

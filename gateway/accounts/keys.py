@@ -1,0 +1,168 @@
+"""API keys: minting, look-up by the secret's hash, editing, revoking.
+
+Invariant: a secret exists in clear only in the answer that minted it. The database holds its SHA-256,
+which is enough because a secret carries 256 random bits.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from gateway.accounts.models import ApiKey
+from kit.caller import Caller
+from kit.clock import Clock
+from kit.db import Database
+from kit.errors import AuthenticationFailed, NotFound
+from kit.ids import new_uuid
+from kit.money import Nanos
+
+SECRET_BYTES = 32
+LOOKUP_TTL_MS = 1_000
+"""How long a looked-up key is trusted: a revoke in another process is seen everywhere within a second."""
+MAX_CACHED_KEYS = 10_000
+CAP_PERIODS = ("lifetime", "day", "week", "month")
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """What a key may do; amounts in nano-USD, times in Unix milliseconds."""
+
+    name: str
+    scope: str
+    end_user_id: str | None = None
+    cap_nanos: Nanos | None = None
+    cap_period: str = "lifetime"
+    models: tuple[str, ...] | None = None
+    expires_at: int | None = None
+
+
+@dataclass(slots=True)
+class _CachedKey:
+    caller: Caller
+    expires_at: int | None
+    read_at: int = field(default=0)
+
+
+def hash_secret(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def display_prefix(secret: str, key_prefix: str) -> str:
+    """The part of a secret that may be shown: the prefix and four more characters."""
+    return secret[: len(key_prefix) + 4] if secret.startswith(key_prefix) else secret[:4]
+
+
+class ApiKeys:
+    """The keys of all accounts; authentication is served from a short-lived cache."""
+
+    def __init__(self, db: Database, clock: Clock, *, key_prefix: str) -> None:
+        self._db = db
+        self._clock = clock
+        self._key_prefix = key_prefix
+        self._cache: dict[str, _CachedKey] = {}
+
+    def new_row(self, account_id: str, spec: NewKey, secret: str | None = None) -> tuple[ApiKey, str]:
+        """A row ready to be stored, and its secret (generated unless given)."""
+        secret = secret or self._key_prefix + secrets.token_hex(SECRET_BYTES)
+        row = ApiKey(
+            id=new_uuid(),
+            account_id=account_id,
+            secret_sha256=hash_secret(secret),
+            prefix=display_prefix(secret, self._key_prefix),
+            name=spec.name,
+            scope=spec.scope,
+            end_user_id=spec.end_user_id,
+            cap_nanos=spec.cap_nanos,
+            cap_period=spec.cap_period,
+            models=list(spec.models) if spec.models is not None else None,
+            expires_at=spec.expires_at,
+            created_at=self._clock.now_ms(),
+        )
+        return row, secret
+
+    async def mint(self, account_id: str, spec: NewKey) -> tuple[ApiKey, str]:
+        """Store a new key; returns it with its secret, which nobody can read again."""
+        row, secret = self.new_row(account_id, spec)
+        await self._db.write(lambda session: session.add(row.model_copy()))
+        return row, secret
+
+    async def authenticate(self, secret: str) -> Caller:
+        """Who holds this secret. Raises AuthenticationFailed for unknown, revoked and expired keys."""
+        digest = hash_secret(secret)
+        now = self._clock.now_ms()
+        known = self._cache.get(digest)
+        if known is None or now - known.read_at >= LOOKUP_TTL_MS:
+            known = await self._look_up(digest, now)
+        if known.expires_at is not None and known.expires_at <= now:
+            raise AuthenticationFailed("this API key has expired", code="key_expired")
+        return known.caller
+
+    async def _look_up(self, digest: str, now: int) -> _CachedKey:
+        async with self._db.session() as session:
+            row = (await session.exec(select(ApiKey).where(ApiKey.secret_sha256 == digest))).first()
+        if row is None:
+            self._cache.pop(digest, None)
+            raise AuthenticationFailed("this API key is not known", code="unknown_key")
+        if row.revoked_at is not None:
+            self._cache.pop(digest, None)
+            raise AuthenticationFailed("this API key has been revoked", code="key_revoked")
+        caller = Caller(
+            account_id=row.account_id,
+            key_id=row.id,
+            scope=row.scope,
+            end_user_id=row.end_user_id,
+            models=tuple(row.models) if row.models is not None else None,
+        )
+        if len(self._cache) >= MAX_CACHED_KEYS:
+            self._cache.clear()
+        self._cache[digest] = cached = _CachedKey(caller, row.expires_at, now)
+        return cached
+
+    async def get(self, account_id: str, key_id: str) -> ApiKey:
+        """Raises NotFound unless the key is this account's and not revoked."""
+        async with self._db.session() as session:
+            row = await session.get(ApiKey, key_id)
+        if row is None or row.account_id != account_id or row.revoked_at is not None:
+            raise NotFound(f"API key {key_id} not found")
+        return row
+
+    async def page(self, account_id: str, *, limit: int, before: tuple[int, str] | None) -> list[ApiKey]:
+        """Up to ``limit + 1`` live keys, newest first, older than the ``(created_at, id)`` given."""
+        query = select(ApiKey).where(ApiKey.account_id == account_id, col(ApiKey.revoked_at).is_(None))
+        if before is not None:
+            created_at, key_id = before
+            query = query.where(
+                (col(ApiKey.created_at) < created_at)
+                | ((col(ApiKey.created_at) == created_at) & (col(ApiKey.id) < key_id))
+            )
+        query = query.order_by(col(ApiKey.created_at).desc(), col(ApiKey.id).desc()).limit(limit + 1)
+        async with self._db.session() as session:
+            return list((await session.exec(query)).all())
+
+    async def edit(self, account_id: str, key_id: str, changes: dict[str, Any]) -> ApiKey:
+        """Change columns of a live key. Raises NotFound."""
+
+        def write(session: Session) -> ApiKey:
+            row = self._live(session, account_id, key_id)
+            for name, value in changes.items():
+                setattr(row, name, value)
+            session.add(row)
+            return row
+
+        row = await self._db.write(write)
+        self._cache.pop(row.secret_sha256, None)
+        return row
+
+    async def revoke(self, account_id: str, key_id: str) -> None:
+        """The key stops working at once here and within a second in other processes. Raises NotFound."""
+        await self.edit(account_id, key_id, {"revoked_at": self._clock.now_ms()})
+
+    @staticmethod
+    def _live(session: Session, account_id: str, key_id: str) -> ApiKey:
+        row = session.get(ApiKey, key_id)
+        if row is None or row.account_id != account_id or row.revoked_at is not None:
+            raise NotFound(f"API key {key_id} not found")
+        return row

@@ -1,0 +1,54 @@
+"""``/v1/keys``: mint, list, edit and revoke API keys (admin)."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from gateway.accounts.keys import ApiKeys, NewKey
+from gateway.accounts.schemas import EditKey, MintKey, render_key
+from kit.caller import Admin
+from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+
+
+def key_routes(keys: ApiKeys) -> APIRouter:
+    router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+    @router.post("", status_code=201)
+    async def mint_key(body: MintKey, caller: Admin) -> dict[str, Any]:
+        spec = NewKey(
+            name=body.name,
+            scope=body.scope,
+            end_user_id=body.end_user_id,
+            cap_nanos=body.cap_nanos,
+            cap_period=body.cap_period,
+            models=tuple(body.models) if body.models is not None else None,
+            expires_at=body.expires_at,
+        )
+        row, secret = await keys.mint(caller.account_id, spec)
+        return {**render_key(row), "secret": secret}
+
+    @router.get("")
+    async def list_keys(
+        caller: Admin, limit: Limit = DEFAULT_LIMIT, cursor: str | None = None
+    ) -> dict[str, Any]:
+        before = decode_cursor(cursor, int, str) if cursor else None
+        rows = await keys.page(caller.account_id, limit=limit, before=before)
+        answer = page(rows, limit, render_key, lambda row: (row.created_at, row.id))
+        return {**answer, "keys": answer["data"]}
+
+    @router.get("/{key_id}")
+    async def get_key(key_id: str, caller: Admin) -> dict[str, Any]:
+        return render_key(await keys.get(caller.account_id, key_id))
+
+    @router.patch("/{key_id}")
+    async def edit_key(key_id: str, body: EditKey, caller: Admin) -> dict[str, Any]:
+        return render_key(await keys.edit(caller.account_id, key_id, body.changes()))
+
+    @router.delete("/{key_id}")
+    async def revoke_key(key_id: str, caller: Admin) -> dict[str, Any]:
+        await keys.revoke(caller.account_id, key_id)
+        return {"ok": True, "id": key_id, "object": "api_key.deleted", "deleted": True}
+
+    return router

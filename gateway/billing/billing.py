@@ -1,0 +1,202 @@
+"""Billing as the rest of the gateway sees it: admit, settle, credit, read.
+
+Operations that arrive while a commit is running are applied together in the next one (see ``batch``), so
+a burst of requests costs one fsync, and a single request never waits for a batching window.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from gateway.billing.batch import BillingBatch, reap_holds
+from gateway.billing.models import LedgerEntry, Wallet
+from gateway.billing.operations import (
+    Admit,
+    Admitted,
+    Budget,
+    CallOutcome,
+    Credit,
+    Operation,
+    Payer,
+    Rider,
+    Settle,
+    Settled,
+)
+from gateway.billing.prices import CostBound
+from kit.clock import Clock
+from kit.db import Database
+from kit.ids import new_id
+from kit.money import Nanos
+
+logger = logging.getLogger("heddle.billing")
+
+HOLD_LIFETIME_MS = 30 * 60 * 1000
+"""No call may run longer than this; a hold that is older belongs to a process that died."""
+REAP_EVERY_S = 30.0
+
+
+class _Group:
+    """Operations that share one pass over the rows; open to newcomers until the writer takes it."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.futures: list[asyncio.Future[Any]] = []
+        self._lock = threading.Lock()
+        self._taken = False
+
+    def add(self, operation: Operation, future: asyncio.Future[Any]) -> bool:
+        with self._lock:
+            if self._taken:
+                return False
+            self.operations.append(operation)
+            self.futures.append(future)
+            return True
+
+    def write(self, session: Session) -> list[Any]:
+        """Apply all operations; a refused one yields its exception and changes nothing."""
+        with self._lock:
+            self._taken = True
+        batch = BillingBatch(session, self.operations)
+        outcomes: list[Any] = []
+        for operation in self.operations:
+            try:
+                outcomes.append(batch.apply(operation))
+            except Exception as refusal:
+                outcomes.append(refusal)
+        batch.write_back()
+        return outcomes
+
+
+class Billing:
+    """The wallets of all accounts. Every amount is in nano-USD."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+        self.owner = new_id("proc")
+        self._group: _Group | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reaper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin reaping. On SQLite this process is the only one: whatever others held is released now."""
+        alone = self.owner if self._db.dialect == "sqlite" else None
+        await self._reap(except_owner=alone)
+        self._reaper = asyncio.create_task(self._reap_for_ever())
+
+    async def close(self) -> None:
+        if self._reaper is not None:
+            self._reaper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reaper
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def admit(
+        self, request_id: str, payer: Payer, bound: CostBound, *, budget: Budget | None = None
+    ) -> Admitted:
+        """Set aside what the call can cost, at most. Raises PaymentRequired: nothing may be sent then."""
+        now = self._clock.now_ms()
+        operation = Admit(request_id, payer, bound, self.owner, now, now + HOLD_LIFETIME_MS, budget)
+        future = self._enqueue(operation)
+        try:
+            admitted = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(self._release_abandoned(operation))
+            raise
+        assert isinstance(admitted, Admitted)
+        return admitted
+
+    async def settle(
+        self, request_id: str, payer: Payer, outcome: CallOutcome, *, rider: Rider | None = None
+    ) -> Settled:
+        """Debit the real cost, release the hold, write the usage event and the rider's rows, all or nothing.
+
+        Settling the same request again changes nothing. Completes even if the caller is cancelled.
+        Raises what the rider raised.
+        """
+        operation = Settle(request_id, payer, outcome, self._clock.now_ms(), rider)
+        settled = await asyncio.shield(self._enqueue(operation))
+        assert isinstance(settled, Settled)
+        return settled
+
+    async def credit(
+        self, account_id: str, amount: Nanos, *, kind: str, entry_id: str, reference: str
+    ) -> bool:
+        """Move money into a wallet once per ``entry_id``; False if that entry was there already."""
+        operation = Credit(account_id, entry_id, kind, amount, reference, self._clock.now_ms())
+        return bool(await asyncio.shield(self._enqueue(operation)))
+
+    async def wallet(self, account_id: str) -> Wallet:
+        async with self._db.session() as session:
+            wallet = await session.get(Wallet, account_id)
+        return wallet or Wallet(account_id=account_id)
+
+    async def ledger_page(self, account_id: str, *, limit: int, before_seq: int | None) -> list[LedgerEntry]:
+        """Up to ``limit + 1`` entries, newest first."""
+        query = select(LedgerEntry).where(LedgerEntry.account_id == account_id)
+        if before_seq is not None:
+            query = query.where(LedgerEntry.seq < before_seq)
+        query = query.order_by(col(LedgerEntry.seq).desc()).limit(limit + 1)
+        async with self._db.session() as session:
+            return list((await session.exec(query)).all())
+
+    # --- group commit -----------------------------------------------------------------------------
+
+    def _enqueue(self, operation: Operation) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._group is None or not self._group.add(operation, future):
+            self._group = group = _Group()
+            group.add(operation, future)
+            self._spawn(self._commit(group))
+        return future
+
+    async def _commit(self, group: _Group) -> None:
+        try:
+            outcomes = await self._db.write(group.write)
+        except Exception as error:
+            outcomes = [error] * len(group.futures)
+        for future, outcome in zip(group.futures, outcomes, strict=True):
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _release_abandoned(self, operation: Admit) -> Callable[[asyncio.Future[Any]], None]:
+        def release(future: asyncio.Future[Any]) -> None:
+            if future.cancelled() or future.exception() is not None:
+                return
+            gone = CallOutcome(provider="", model="", status="cancelled", http_status=499)
+            self._spawn(self.settle(operation.request_id, operation.payer, gone))
+
+        return release
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- reaper -----------------------------------------------------------------------------------
+
+    async def _reap(self, *, except_owner: str | None = None) -> None:
+        now = self._clock.now_ms()
+        released = await self._db.write(
+            lambda session: reap_holds(session, expired_before=now, except_owner=except_owner)
+        )
+        if released:
+            logger.warning("released %d holds of calls that never ended", released)
+
+    async def _reap_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(REAP_EVERY_S)
+            try:
+                await self._reap()
+            except Exception:
+                logger.exception("reaping holds failed; it is tried again in %s s", REAP_EVERY_S)

@@ -1,0 +1,101 @@
+"""Money at rest: wallets, the ledger, holds, what keys have spent, and usage events."""
+
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from kit.columns import big_int, json_column, reference
+
+
+class Wallet(SQLModel, table=True):
+    """An account's prepaid balance. ``held_nanos`` is promised to calls that are under way."""
+
+    __tablename__ = "wallet"
+    __table_args__ = (
+        CheckConstraint("balance_nanos >= 0", name="wallet_never_negative"),
+        CheckConstraint("held_nanos >= 0 AND held_nanos <= balance_nanos", name="holds_are_covered"),
+    )
+
+    account_id: str = Field(primary_key=True, foreign_key="account.id")
+    balance_nanos: int = Field(default=0, sa_column=big_int())
+    held_nanos: int = Field(default=0, sa_column=big_int())
+    ledger_seq: int = Field(default=0, sa_column=big_int())
+    ledger_hash: str = ""
+
+
+class LedgerEntry(SQLModel, table=True):
+    """One signed change of a wallet. Append-only: triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "ledger_entry"
+    __table_args__ = (UniqueConstraint("account_id", "seq"), UniqueConstraint("account_id", "entry_id"))
+
+    id: str = Field(primary_key=True)
+    account_id: str = Field(sa_column=reference("account.id"))
+    seq: int = Field(sa_column=big_int())
+    entry_id: str
+    kind: str
+    amount_nanos: int = Field(sa_column=big_int())
+    balance_after_nanos: int = Field(sa_column=big_int())
+    reference: str
+    previous_hash: str
+    hash: str
+    created_at: int = Field(sa_column=big_int())
+
+
+class Hold(SQLModel, table=True):
+    """The most that a running call can cost, set aside until it is settled or released."""
+
+    __tablename__ = "hold"
+
+    id: str = Field(primary_key=True)
+    account_id: str = Field(sa_column=reference("account.id"))
+    key_id: str = Field(index=True)
+    amount_nanos: int = Field(sa_column=big_int())
+    owner: str = Field(index=True)
+    expires_at: int = Field(sa_column=big_int(index=True))
+    created_at: int = Field(sa_column=big_int())
+
+
+class KeySpend(SQLModel, table=True):
+    """What a capped key has spent and holds in its current period (see ``admission``)."""
+
+    __tablename__ = "key_spend"
+
+    key_id: str = Field(primary_key=True)
+    account_id: str = Field(sa_column=reference("account.id"))
+    period: str
+    spent_nanos: int = Field(default=0, sa_column=big_int())
+    held_nanos: int = Field(default=0, sa_column=big_int())
+
+
+class UsageEvent(SQLModel, table=True):
+    """One call that could cost money: what was used, what it cost, how it ended."""
+
+    __tablename__ = "usage_event"
+    __table_args__ = (
+        Index("usage_event_by_account", "account_id", "created_at"),
+        Index("usage_event_by_key", "key_id", "created_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    account_id: str = Field(sa_column=reference("account.id", index=False))
+    key_id: str
+    end_user_id: str | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+    provider: str
+    model: str
+    status: str
+    http_status: int
+    error_code: str | None = None
+    estimated: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_nanos: int = Field(default=0, sa_column=big_int())
+    shortfall_nanos: int = Field(default=0, sa_column=big_int())
+    breakdown: list[dict[str, Any]] = Field(default_factory=list, sa_column=json_column())
+    latency_ms: int = 0
+    created_at: int = Field(sa_column=big_int())

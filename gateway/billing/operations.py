@@ -1,0 +1,105 @@
+"""What the billing writer is asked to do: admit a call, settle it, move money into a wallet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import Session
+
+from gateway.billing.prices import Cost, CostBound, TokenUsage
+from kit.money import Nanos
+
+Rider = Callable[[Session], Any]
+"""Further writes of the same transaction, e.g. a turn's assistant message beside its settlement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A turn's own spending limit: ``limit`` in all, ``spent`` by its earlier steps."""
+
+    limit: Nanos
+    spent: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """On whose behalf money is spent."""
+
+    account_id: str
+    key_id: str
+    end_user_id: str | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Set aside the most a call can cost. ``request_id`` names the call for ever."""
+
+    request_id: str
+    payer: Payer
+    bound: CostBound
+    owner: str
+    now_ms: int
+    expires_at: int
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A hold was taken. ``max_output_tokens`` is what it covers, maybe less than was asked for."""
+
+    request_id: str
+    payer: Payer
+    held: Nanos
+    max_output_tokens: int
+    lowered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """How a call ended: for the usage event."""
+
+    provider: str
+    model: str
+    status: str
+    http_status: int
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    cost: Cost = field(default_factory=lambda: Cost(Nanos(0), []))
+    error_code: str | None = None
+    latency_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Release a call's hold, debit its real cost, record its usage event; once per request id."""
+
+    request_id: str
+    payer: Payer
+    outcome: CallOutcome
+    now_ms: int
+    rider: Rider | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """``charged`` nanos were debited; ``result`` is what the rider returned. ``replayed``: nothing moved."""
+
+    charged: Nanos
+    result: Any = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Move money into a wallet (top-up, credit, adjustment); once per entry id."""
+
+    account_id: str
+    entry_id: str
+    kind: str
+    amount: Nanos
+    reference: str
+    now_ms: int
+
+
+Operation = Admit | Settle | Credit

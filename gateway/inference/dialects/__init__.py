@@ -1,0 +1,1 @@
+"""The wire dialects that providers and clients speak: pure functions from value to value, no I/O."""

@@ -1,0 +1,69 @@
+"""What the pass-through needs to know of a dialect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.billing.prices import TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What is read from a request's body; the rest passes through untouched."""
+
+    model: str
+    stream: bool
+    max_tokens: int | None
+    """The caller's limit on output tokens (for all choices together), if it set one."""
+    choices: int = 1
+    web_searches: int = 0
+    wants_usage: bool = True
+    """Whether a streaming client expects the usage frame that Heddle always asks the provider for."""
+
+
+class StreamTap(Protocol):
+    """Watches a stream go by: collects its usage, passes its bytes on."""
+
+    complete: bool
+    failed: bool
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes to forward for these bytes from the provider."""
+        ...
+
+    def end(self) -> bytes:
+        """What is left to forward when the provider's stream has ended."""
+        ...
+
+    def usage(self, input_estimate: int) -> TokenUsage:
+        """The provider's numbers where they were seen, else counted ones, marked ``estimated``."""
+        ...
+
+
+class WireDialect(Protocol):
+    """One way to speak to a model over HTTP."""
+
+    name: str
+    path: str
+
+    def facts(self, body: Mapping[str, Any]) -> RequestFacts:
+        """Raises InvalidRequest naming the field if the body cannot be priced."""
+        ...
+
+    def patch(
+        self, body: Mapping[str, Any], facts: RequestFacts, *, model: str, max_tokens: int | None
+    ) -> dict[str, Any] | None:
+        """The changed body, or None if the caller's bytes can go as they are. ``max_tokens`` lowers it."""
+        ...
+
+    def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]: ...
+
+    def response_usage(self, body: Mapping[str, Any]) -> TokenUsage | None:
+        """The usage in a whole response, or None if the provider reported none."""
+        ...
+
+    def tap(self, facts: RequestFacts) -> StreamTap: ...
+
+    def stream_error(self, message: str, code: str) -> bytes:
+        """The frames that tell a client that its stream broke."""
+        ...

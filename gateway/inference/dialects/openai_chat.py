@@ -1,0 +1,185 @@
+"""The OpenAI Chat Completions dialect (platform.openai.com, API reference: Chat)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.billing.prices import TokenUsage
+from gateway.inference.dialects.anthropic import BYTES_PER_TOKEN
+from gateway.inference.dialects.dialect import RequestFacts
+from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
+from gateway.inference.dialects.frames import FrameSplitter, data_lines
+from kit.errors import InvalidRequest
+
+MAX_CHOICES = 128
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | None = None
+
+
+class _Function(msgspec.Struct):
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: msgspec.Raw | None = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+class OpenAIChatDialect:
+    name = "openai-chat"
+    path = "/chat/completions"
+
+    def facts(self, body: Mapping[str, Any]) -> RequestFacts:
+        if not isinstance(body.get("messages"), list) or not body["messages"]:
+            raise InvalidRequest("messages: expected a list with at least one message", param="messages")
+        choices = positive_int(body, "n") or 1
+        if choices > MAX_CHOICES:
+            raise InvalidRequest(f"n: expected at most {MAX_CHOICES}", param="n")
+        options = body.get("stream_options")
+        return RequestFacts(
+            model=text_field(body, "model"),
+            stream=optional_bool(body, "stream"),
+            max_tokens=positive_int(body, "max_completion_tokens") or positive_int(body, "max_tokens"),
+            choices=choices,
+            wants_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        )
+
+    def patch(
+        self,
+        body: Mapping[str, Any],
+        facts: RequestFacts,
+        *,
+        model: str,
+        max_tokens: int | None,
+    ) -> dict[str, Any] | None:
+        changes: dict[str, Any] = {}
+        if facts.model != model:
+            changes["model"] = model
+        if max_tokens is not None:
+            limit = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
+            changes[limit] = max_tokens
+        if facts.stream and not facts.wants_usage:
+            options = body.get("stream_options")
+            changes["stream_options"] = {
+                **(options if isinstance(options, dict) else {}),
+                "include_usage": True,
+            }
+        return {**body, **changes} if changes else None
+
+    def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:
+        headers = {"content-type": "application/json"}
+        if "openai-beta" in client_headers:
+            headers["openai-beta"] = client_headers["openai-beta"]
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
+        return headers
+
+    def response_usage(self, body: Mapping[str, Any]) -> TokenUsage | None:
+        if not isinstance(body.get("usage"), dict):
+            return None
+        try:
+            return _token_usage(msgspec.convert(body["usage"], _Usage))
+        except msgspec.ValidationError:
+            return None
+
+    def tap(self, facts: RequestFacts) -> "OpenAIChatTap":
+        return OpenAIChatTap(hide_usage=not facts.wants_usage)
+
+    def stream_error(self, message: str, code: str) -> bytes:
+        error = {"error": {"message": message, "type": "api_error", "code": code, "param": None}}
+        return b"data: " + msgspec.json.encode(error) + b"\n\n"
+
+
+class OpenAIChatTap:
+    """Reads the usage chunk, and keeps it from a client that did not ask for it."""
+
+    def __init__(self, *, hide_usage: bool) -> None:
+        self.complete = False
+        self.failed = False
+        self._hide_usage = hide_usage
+        self._frames = FrameSplitter()
+        self._usage: _Usage | None = None
+        self._delivered = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        shown = [frame for frame in self._frames.feed(chunk) if not (self._see(frame) and self._hide_usage)]
+        return b"".join(shown) if self._hide_usage else chunk
+
+    def end(self) -> bytes:
+        rest = self._frames.rest()
+        hidden = self._see(rest) if rest.strip() else False
+        return rest if self._hide_usage and not hidden else b""
+
+    def usage(self, input_estimate: int) -> TokenUsage:
+        if self._usage is not None:
+            return _token_usage(self._usage)
+        return TokenUsage(
+            input_tokens=input_estimate,
+            output_tokens=-(-self._delivered // BYTES_PER_TOKEN),
+            estimated=True,
+        )
+
+    def _see(self, frame: bytes) -> bool:
+        """Take note of a frame; True if it is the chunk that only carries usage."""
+        usage_only = False
+        for data in data_lines(frame):
+            if data.strip() == b"[DONE]":
+                self.complete = True
+                continue
+            try:
+                chunk = _decode_chunk(data)
+            except (msgspec.DecodeError, msgspec.ValidationError):
+                continue
+            if chunk.usage is not None:
+                self._usage = chunk.usage
+                usage_only = not chunk.choices
+            if chunk.error is not None:
+                self.failed = True
+            for choice in chunk.choices:
+                if choice.delta is not None:
+                    self._delivered += _length(choice.delta)
+        return usage_only
+
+
+def _length(delta: _Delta) -> int:
+    total = len(delta.content or "") + len(delta.reasoning_content or "") + len(delta.refusal or "")
+    for call in delta.tool_calls or ():
+        total += len((call.function and call.function.arguments) or "")
+    return total
+
+
+def _token_usage(usage: _Usage) -> TokenUsage:
+    cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
+    return TokenUsage(
+        input_tokens=max(0, usage.prompt_tokens - cached),
+        output_tokens=usage.completion_tokens,
+        cache_read_tokens=cached,
+    )

@@ -1,0 +1,212 @@
+"""The model catalogue: which provider serves a model, its limits and its prices.
+
+Prices come from the ``genai-prices`` package for the providers that are on; the settings add models and
+override prices. A model without a price is refused: nothing is free by accident.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from genai_prices import data_snapshot
+from genai_prices import types as genai
+
+from gateway.billing.prices import ModelPrice, UnitPrice
+from gateway.inference.providers import SIM, Provider
+from gateway.settings import BadSettings, ModelSettings, Settings
+from kit.clock import Clock
+from kit.errors import NotFound, Unsupported
+
+MILLION = Decimal(1_000_000)
+DEFAULT_MAX_OUTPUT_TOKENS = 128_000
+"""Assumed for holds where nobody states a model's output limit."""
+
+_GENAI_UNITS = {
+    "input_mtok": "input",
+    "output_mtok": "output",
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
+}
+_GENAI_WEB_SEARCH = "web_searches_kcount"
+PRICE_LIFETIME_MS = 3_600_000
+"""Prices may change at a date; a resolved model is looked up anew after this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that can be called: ``slug`` is what callers say, ``upstream_name`` what the provider hears."""
+
+    slug: str
+    upstream_name: str
+    provider: Provider
+    price: ModelPrice
+    display_name: str
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+
+    @property
+    def output_limit(self) -> int:
+        return self.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS
+
+
+SIM_MODELS = {
+    "sim-small": ModelSettings(
+        provider=SIM,
+        display_name="Simulated model, small",
+        context_window=200_000,
+        max_output_tokens=8_192,
+        input_usd_per_mtok=Decimal("1"),
+        output_usd_per_mtok=Decimal("5"),
+        cache_read_usd_per_mtok=Decimal("0.1"),
+        cache_write_usd_per_mtok=Decimal("1.25"),
+    ),
+    "sim-large": ModelSettings(
+        provider=SIM,
+        display_name="Simulated model, large",
+        context_window=1_000_000,
+        max_output_tokens=32_000,
+        input_usd_per_mtok=Decimal("3"),
+        output_usd_per_mtok=Decimal("15"),
+        cache_read_usd_per_mtok=Decimal("0.3"),
+        cache_write_usd_per_mtok=Decimal("3.75"),
+    ),
+}
+
+
+class ModelCatalog:
+    """Models by the names callers use: a plain id or ``provider/model``."""
+
+    def __init__(self, settings: Settings, providers: Mapping[str, Provider], clock: Clock) -> None:
+        self._providers = dict(providers)
+        self._clock = clock
+        self._resolved: dict[str, tuple[int, Model]] = {}
+        self._configured: dict[str, Model] = {}
+        configured = {**(SIM_MODELS if SIM in providers else {}), **settings.models}
+        for slug, own in configured.items():
+            provider = self._providers.get(own.provider)
+            if provider is not None:
+                self._configured[slug] = _from_settings(slug, own, provider)
+            elif own.provider not in {"anthropic", "openai", SIM} and own.provider not in settings.providers:
+                raise BadSettings(f'models."{slug}".provider: there is no provider named {own.provider}')
+
+    def resolve(self, name: str) -> Model:
+        """The model a caller named. Raises NotFound (``model_not_found``) or Unsupported
+        (``model_not_priced``)."""
+        now = self._clock.now_ms()
+        known = self._resolved.get(name)
+        if known is not None and now - known[0] < PRICE_LIFETIME_MS:
+            return known[1]
+        model = self._configured.get(name) or self._from_price_list(name)
+        if len(self._resolved) > 10_000:
+            self._resolved.clear()
+        self._resolved[name] = (now, model)
+        return model
+
+    def all(self) -> list[Model]:
+        """Every model that is known by name, those of the settings first."""
+        listed = dict(self._configured)
+        for provider in self._providers.values():
+            if provider.prices_id is None:
+                continue
+            for info in _listing(provider.prices_id).models:
+                if info.id not in listed and not info.deprecated:
+                    priced = self._priced(info.id, info.id, provider, info)
+                    if priced is not None:
+                        listed[info.id] = priced
+        return list(listed.values())
+
+    def _from_price_list(self, name: str) -> Model:
+        provider_name, slash, rest = name.partition("/")
+        named = self._providers.get(provider_name) if slash else None
+        if named is not None:
+            configured = self._configured.get(rest)
+            if configured is not None and configured.provider is named:
+                return configured
+        upstream_name = rest if named is not None else name
+        for provider in [named] if named is not None else self._providers.values():
+            if provider.prices_id is None:
+                continue
+            info = _listing(provider.prices_id).find_model(upstream_name.lower())
+            if info is not None:
+                priced = self._priced(name, upstream_name, provider, info)
+                if priced is not None:
+                    return priced
+                raise Unsupported(
+                    f"model {name} has no price: set one under [models] in the settings",
+                    code="model_not_priced",
+                    param="model",
+                )
+        if named is not None:
+            raise Unsupported(
+                f"model {name} has no price: set one under [models] in the settings",
+                code="model_not_priced",
+                param="model",
+            )
+        raise NotFound(
+            f"model {name} is not known here; GET /v1/models lists those that are",
+            code="model_not_found",
+            param="model",
+        )
+
+    def _priced(self, slug: str, upstream: str, provider: Provider, info: genai.ModelInfo) -> Model | None:
+        moment = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        price = _from_genai(info.get_prices(moment))
+        if price is None:
+            return None
+        return Model(
+            slug=slug,
+            upstream_name=upstream,
+            provider=provider,
+            price=price,
+            display_name=info.name or info.id,
+            context_window=info.context_window,
+        )
+
+
+def _listing(prices_id: str) -> genai.Provider:
+    snapshot = data_snapshot.get_snapshot()
+    return next(provider for provider in snapshot.providers if provider.id == prices_id)
+
+
+def _from_settings(slug: str, own: ModelSettings, provider: Provider) -> Model:
+    units = {
+        "input": own.input_usd_per_mtok,
+        "output": own.output_usd_per_mtok,
+        "cache_read": own.cache_read_usd_per_mtok,
+        "cache_write": own.cache_write_usd_per_mtok,
+        "cache_write_1h": own.cache_write_1h_usd_per_mtok,
+    }
+    return Model(
+        slug=slug,
+        upstream_name=own.upstream_model or slug,
+        provider=provider,
+        price=ModelPrice(
+            {name: UnitPrice.per_million(usd) for name, usd in units.items() if usd is not None}
+        ),
+        display_name=own.display_name or slug,
+        context_window=own.context_window,
+        max_output_tokens=own.max_output_tokens,
+    )
+
+
+def _from_genai(listed: genai.ModelPrice) -> ModelPrice | None:
+    """The listed prices in our units; None unless both input and output are priced per token."""
+    units: dict[str, UnitPrice] = {}
+    for field, unit in _GENAI_UNITS.items():
+        price = getattr(listed, field, None)
+        if price is not None:
+            units[unit] = _unit_price(price, MILLION)
+    searches = getattr(listed, _GENAI_WEB_SEARCH, None)
+    if searches is not None:
+        units["web_search"] = _unit_price(searches, Decimal(1000))
+    return ModelPrice(units) if {"input", "output"} <= units.keys() else None
+
+
+def _unit_price(price: Any, per: Decimal) -> UnitPrice:
+    if isinstance(price, genai.TieredPrices):
+        steps = [(0, price.base / per), *((tier.start, tier.price / per) for tier in price.tiers)]
+        return UnitPrice(tuple(sorted(steps)))
+    return UnitPrice(((0, Decimal(price) / per),))

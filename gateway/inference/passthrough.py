@@ -1,0 +1,121 @@
+"""``POST /v1/messages`` and ``/v1/chat/completions``: plain ASGI, because this is the hot path."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.billing.operations import Payer
+from gateway.inference.dialects.dialect import WireDialect
+from gateway.inference.inference import Inference, OpenCall
+from gateway.inference.upstream import ProviderRefused
+from kit.caller import Caller
+from kit.errors import AuthenticationFailed, InvalidRequest, TooLarge
+from kit.money import micros
+
+_FORWARDED_REQUEST_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta"})
+
+
+class PassThrough:
+    """The endpoint of one dialect. Errors are raised as domain errors; the front door renders them."""
+
+    def __init__(self, inference: Inference, dialect: WireDialect, *, max_request_bytes: int) -> None:
+        self._inference = inference
+        self._dialect = dialect
+        self._max_request_bytes = max_request_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get("caller")
+        if not isinstance(caller, Caller):
+            raise AuthenticationFailed("an API key is needed", code="missing_key")
+        raw = await read_body(receive, self._max_request_bytes)
+        plan = self._inference.plan(self._dialect, raw, allowed_models=caller.models)
+        payer = Payer(caller.account_id, caller.key_id, caller.end_user_id)
+        try:
+            call = await self._inference.open(plan, scope["request_id"], payer, _forwarded(scope))
+        except ProviderRefused as refusal:
+            await _respond(send, refusal.status, refusal.body, _headers("application/json"))
+            return
+        if plan.facts.stream:
+            await self._stream(call, receive, send)
+            return
+        body, settled = await call.read()
+        headers = _call_headers(call, call.content_type)
+        headers.append((b"x-heddle-cost-micros", str(micros(settled.charged)).encode()))
+        await _respond(send, 200, body, headers)
+
+    async def _stream(self, call: OpenCall, receive: Receive, send: Send) -> None:
+        """Forward chunks until either side ends; the call is settled whichever it was."""
+        gone = asyncio.create_task(_client_gone(receive))
+        sending = asyncio.create_task(_forward(call, send))
+        try:
+            await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            finished = sending.done()
+            for task in (gone, sending):
+                task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await sending
+            await call.settle_stream(client_gone=not finished or sending.cancelled())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _forward(call: OpenCall, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*_call_headers(call, call.content_type), (b"cache-control", b"no-cache")],
+        }
+    )
+    async for chunk in call.stream():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _client_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole request body. Raises TooLarge beyond ``limit`` bytes, InvalidRequest if it is cut off."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("the request ended before its body was complete")
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers(content_type: str) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", content_type.encode())]
+
+
+def _call_headers(call: OpenCall, content_type: str) -> list[tuple[bytes, bytes]]:
+    headers = _headers(content_type)
+    lowered = call.lowered_max_tokens
+    if lowered is not None:
+        headers.append((b"x-heddle-max-tokens", str(lowered).encode()))
+    return headers
+
+
+def _forwarded(scope: Scope) -> Mapping[str, str]:
+    return {
+        name.decode(): value.decode("latin-1")
+        for name, value in scope["headers"]
+        if name in _FORWARDED_REQUEST_HEADERS
+    }

@@ -1,0 +1,165 @@
+"""HTTP to model providers: one pooled aiohttp session, measured to be the cheapest client here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+
+from kit.errors import HeddleError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
+
+CONNECT_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 300.0
+"""The longest silence between two bytes, the first one included."""
+MAX_CONNECTIONS = 1000
+MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+READ_BUFFER_BYTES = 256 * 1024
+
+
+class ProviderRefused(HeddleError):
+    """The provider found fault with the request itself; its answer is the caller's to read."""
+
+    def __init__(self, status: int, body: bytes, provider: str) -> None:
+        super().__init__(f"{provider} refused the request", details={"provider": provider})
+        self.status = status
+        self.body = body
+        self.code = "provider_refused"
+
+
+class StreamBroke(Exception):
+    """The provider's answer ended before it was complete; ``code`` says how."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class UpstreamResponse:
+    """A provider's 2xx answer: read it whole or chunk by chunk, then close it."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.content_type = response.headers.get("content-type", "application/json")
+
+    async def read(self) -> bytes:
+        """The whole body. Raises StreamBroke if it is cut off, silent for too long or too large."""
+        pieces: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            pieces.append(chunk)
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise StreamBroke("upstream_too_large")
+        return b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they arrive. Raises StreamBroke."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except TimeoutError:
+            raise StreamBroke("upstream_timeout") from None
+        except aiohttp.ClientError:
+            raise StreamBroke("upstream_broke_off") from None
+
+    def close(self) -> None:
+        """Return the connection to the pool if the body was read to its end, else drop it."""
+        self._response.release() if self._response.content.is_eof() else self._response.close()
+
+
+class Upstream:
+    """The shared connection pool to all providers."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout,
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=30.0),
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=READ_BUFFER_BYTES,
+            skip_auto_headers=("User-Agent", "Accept"),
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(
+        self, provider: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> UpstreamResponse:
+        """Send a request; returns once 2xx headers have arrived.
+
+        Raises ProviderRefused (the request is at fault), UpstreamFailed, UpstreamUnavailable or
+        UpstreamTimeout. None of them holds the provider's key.
+        """
+        assert self._session is not None, "Upstream.start() was not called"
+        try:
+            response = await self._session.post(
+                url, data=body, headers={**headers, "accept-encoding": "identity"}, allow_redirects=False
+            )
+        except aiohttp.ServerTimeoutError:
+            raise _timeout(provider) from None
+        except TimeoutError:
+            raise _timeout(provider) from None
+        except aiohttp.ClientConnectorError:
+            raise UpstreamUnavailable(
+                f"{provider} cannot be reached", code="upstream_unreachable", details={"provider": provider}
+            ) from None
+        except aiohttp.ClientError as error:
+            raise UpstreamFailed(
+                f"{provider} closed the connection without an answer",
+                code="upstream_no_answer",
+                details={"provider": provider, "reason": type(error).__name__},
+            ) from None
+        if 200 <= response.status < 300:
+            return UpstreamResponse(response)
+        raise await _refusal(provider, response)
+
+
+async def _refusal(provider: str, response: aiohttp.ClientResponse) -> HeddleError:
+    """The error for a provider's non-2xx answer."""
+    status = response.status
+    try:
+        body = await asyncio.wait_for(response.content.read(MAX_ERROR_BYTES), 10)
+    except (TimeoutError, aiohttp.ClientError):
+        body = b""
+    finally:
+        response.close()
+    details = {"provider": provider, "upstream_status": status}
+    if status in {400, 404, 405, 409, 413, 415, 422}:
+        return ProviderRefused(status, body, provider)
+    if status == 429 or status == 529:
+        retry_after = response.headers.get("retry-after")
+        error = UpstreamFailed(
+            f"{provider} is {'limiting our rate' if status == 429 else 'overloaded'}; try again later",
+            code="upstream_rate_limit" if status == 429 else "overloaded",
+            details=details,
+            headers={"retry-after": retry_after} if retry_after else None,
+        )
+        error.status = status
+        error.type = "rate_limit_error" if status == 429 else "overloaded_error"
+        return error
+    if status in {401, 402, 403}:
+        return UpstreamFailed(
+            f"{provider} does not accept this installation's credentials (status {status})",
+            code="upstream_credentials",
+            details=details,
+        )
+    if status in {408, 504}:
+        return UpstreamTimeout(
+            f"{provider} timed out (status {status})", code="upstream_timeout", details=details
+        )
+    if status == 503:
+        return UpstreamUnavailable(f"{provider} is unavailable", code="upstream_unavailable", details=details)
+    return UpstreamFailed(f"{provider} failed (status {status})", code="upstream_error", details=details)
+
+
+def _timeout(provider: str) -> UpstreamTimeout:
+    return UpstreamTimeout(
+        f"{provider} did not answer in time", code="upstream_timeout", details={"provider": provider}
+    )

@@ -1,0 +1,165 @@
+"""Settings: ``heddle.toml``, overridden by ``HEDDLE_*`` environment variables, overridden by CLI options."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from kit.outbound import OutboundPolicy, parse_networks
+
+DEFAULT_FILE = "heddle.toml"
+Dialect = Literal["anthropic", "openai-chat"]
+
+
+class BadSettings(ValueError):
+    """The settings cannot be used; the message is one line fit for a terminal."""
+
+
+class ProviderSettings(BaseModel):
+    """An extra provider, or changes to a known one: ``[providers.<name>]`` in heddle.toml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dialect: Dialect | None = None
+    base_url: str | None = None
+    api_key: str | None = Field(default=None, repr=False)
+    api_key_env: str | None = None
+
+
+class ModelSettings(BaseModel):
+    """A model's provider, limits and prices in USD per million tokens: ``[models."<id>"]``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: str
+    upstream_model: str | None = None
+    display_name: str | None = None
+    context_window: int | None = Field(default=None, gt=0)
+    max_output_tokens: int | None = Field(default=None, gt=0)
+    input_usd_per_mtok: Decimal = Field(ge=0)
+    output_usd_per_mtok: Decimal = Field(ge=0)
+    cache_read_usd_per_mtok: Decimal | None = Field(default=None, ge=0)
+    cache_write_usd_per_mtok: Decimal | None = Field(default=None, ge=0)
+    cache_write_1h_usd_per_mtok: Decimal | None = Field(default=None, ge=0)
+
+
+class McpServerSettings(BaseModel):
+    """A stdio MCP server that the operator runs for all accounts: ``[mcp_servers.<name>]``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict, repr=False)
+
+
+class Settings(BaseSettings):
+    """Everything an installation can set. Every field is ``HEDDLE_<NAME>`` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="HEDDLE_", extra="forbid", hide_input_in_errors=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8787, ge=0, le=65535)
+    public_url: str | None = None
+    data_dir: Path = Path(".heddle")
+    database_url: str | None = Field(default=None, repr=False)
+    bootstrap_admin_key: str | None = Field(default=None, repr=False)
+    key_prefix: str = Field(default="ak_live_", pattern=r"^[A-Za-z0-9_]{1,32}$")
+    event_prefix: str = Field(default="qlaud", pattern=r"^[a-z][a-z0-9]{0,31}$")
+    vault_keys: str | None = Field(default=None, repr=False)
+    vault_key_file: Path | None = None
+    allow_private_targets: str = ""
+    starter_credit_usd: Decimal = Field(default=Decimal(5), ge=0, le=1_000_000)
+    markup: Decimal = Field(default=Decimal("0.07"), ge=0, le=10)
+    cors_origins: str = "*"
+    catalog_dir: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    sim: Literal["auto", "on", "off"] = "auto"
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    mcp_servers: dict[str, McpServerSettings] = Field(default_factory=dict)
+
+    @field_validator("allow_private_targets")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        try:
+            parse_networks(text)
+        except ValueError as error:
+            raise ValueError(f"expected networks such as loopback or 10.0.0.0/8, {error}") from None
+        return text
+
+    @field_validator("bootstrap_admin_key")
+    @classmethod
+    def _long_enough(cls, key: str | None) -> str | None:
+        if key is not None and len(key) < 16:
+            raise ValueError("must have at least 16 characters")
+        return key
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (env_settings, init_settings)  # the environment wins over the file's values
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'heddle.db'}"
+
+    @property
+    def resolved_public_url(self) -> str:
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - a comparison
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def outbound_policy(self) -> OutboundPolicy:
+        return OutboundPolicy(parse_networks(self.allow_private_targets))
+
+
+def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of this process.
+
+    ``file`` defaults to ``heddle.toml`` in the working directory (or ``HEDDLE_FILE``) if it exists;
+    ``overrides`` (command-line options) win over everything. Raises BadSettings with one clear line.
+    """
+    named = file or (Path(os.environ["HEDDLE_FILE"]) if os.environ.get("HEDDLE_FILE") else None)
+    path = named or Path(DEFAULT_FILE)
+    values: dict[str, Any] = {}
+    if path.exists() or named is not None:
+        values = _read_toml(path)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise BadSettings(_one_line(error, path)) from None
+    return settings.model_copy(update=dict(overrides or {}))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path} is not valid TOML: {error}") from None
+
+
+def _one_line(error: ValidationError, path: Path) -> str:
+    problems = []
+    for problem in error.errors(include_input=False, include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        variable = f"HEDDLE_{place.upper()}"
+        where = variable if variable in os.environ else f"{place} in {path} or {variable}"
+        problems.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(problems)

@@ -1,0 +1,166 @@
+"""A turn's stream of events: numbered, logged, and shown to any number of subscribers.
+
+Invariants: ids grow within a turn; what a subscriber gets after id N is exactly the frames with a greater
+id, each once, whether they come from memory (a live turn of this process) or from the log.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from sqlmodel import Session, col, select
+
+from kit.db import Database
+from threads.models import Turn, TurnEventChunk
+
+logger = logging.getLogger("heddle.threads")
+
+FLUSH_EVERY_S = 0.05
+IDS_PER_ATTEMPT = 10_000_000
+"""A turn that is taken over numbers its events from ``(attempt - 1) * IDS_PER_ATTEMPT``: what a dead
+process sent but could not log can never share an id with something else."""
+PING_EVERY_S = 15.0
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+POLL_EVERY_S = 0.25
+
+
+def encode_frame(event_id: int, event: dict[str, Any]) -> bytes:
+    """One server-sent event: compact JSON in raw UTF-8, ``event`` equal to ``data.type``."""
+    data = msgspec.json.encode(event)
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (str(event["type"]).encode(), event_id, data)
+
+
+class LiveTurn:
+    """The events of a turn that this process is running."""
+
+    def __init__(self, turn_id: str, attempt: int, db: Database) -> None:
+        self.turn_id = turn_id
+        self.first_id = (attempt - 1) * IDS_PER_ATTEMPT + 1
+        self.frames: list[bytes] = []
+        self.closed = False
+        self.changed = asyncio.Event()
+        self._db = db
+        self._flushed = 0
+        self._flushing = asyncio.Lock()
+        self._flusher = asyncio.create_task(self._flush_for_ever())
+
+    def publish(self, event: dict[str, Any]) -> None:
+        self.frames.append(encode_frame(self.first_id + len(self.frames), event))
+        self.changed.set()
+
+    async def flush(self) -> None:
+        """Log everything published so far."""
+        async with self._flushing:
+            start, end = self._flushed, len(self.frames)
+            if start == end:
+                return
+            row = {
+                "turn_id": self.turn_id,
+                "first_id": self.first_id + start,
+                "last_id": self.first_id + end - 1,
+                "frames": b"".join(self.frames[start:end]).decode(),
+            }
+            await self._db.write(lambda session: session.add(TurnEventChunk(**row)))
+            self._flushed = end
+
+    async def close(self) -> None:
+        """No more events will come from this process."""
+        self._flusher.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._flusher
+        try:
+            await self.flush()
+        finally:
+            self.closed = True
+            self.changed.set()
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            try:
+                await self.flush()
+            except Exception:
+                logger.exception("logging the events of %s failed; it is tried again", self.turn_id)
+
+
+class EventHub:
+    """Finds a turn's events wherever they are."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._live: dict[str, LiveTurn] = {}
+
+    def open(self, turn_id: str, attempt: int) -> LiveTurn:
+        live = self._live[turn_id] = LiveTurn(turn_id, attempt, self._db)
+        return live
+
+    async def close(self, live: LiveTurn) -> None:
+        await live.close()
+        if self._live.get(live.turn_id) is live:
+            del self._live[live.turn_id]
+
+    async def subscribe(self, turn_id: str, after: int = 0) -> AsyncIterator[bytes]:
+        """The frames with ids above ``after``, until the turn is finished or waits for somebody."""
+        while True:
+            live = self._live.get(turn_id)
+            logged, after = await self._logged(turn_id, after, below=live.first_id if live else None)
+            for frame in logged:
+                yield frame
+            if live is not None:
+                async for frame, event_id in _tail(live, after):
+                    after = event_id or after
+                    yield frame
+                continue
+            if logged:
+                continue
+            if not await self._is_running(turn_id):
+                rest, after = await self._logged(turn_id, after, below=None)
+                for frame in rest:
+                    yield frame
+                return
+            await asyncio.sleep(POLL_EVERY_S)  # another process runs it, or is about to
+
+    async def _logged(self, turn_id: str, after: int, *, below: int | None) -> tuple[list[bytes], int]:
+        query = select(TurnEventChunk).where(
+            TurnEventChunk.turn_id == turn_id, TurnEventChunk.last_id > after
+        )
+        if below is not None:
+            query = query.where(TurnEventChunk.first_id < below)
+        async with self._db.session() as session:
+            chunks = (await session.exec(query.order_by(col(TurnEventChunk.first_id)))).all()
+        frames: list[bytes] = []
+        for chunk in chunks:
+            split = [part + b"\n\n" for part in chunk.frames.encode().split(b"\n\n") if part]
+            frames.extend(split[max(0, after + 1 - chunk.first_id) :])
+            after = chunk.last_id
+        return frames, after
+
+    async def _is_running(self, turn_id: str) -> bool:
+        async with self._db.session() as session:
+            status = (await session.exec(select(Turn.status).where(Turn.id == turn_id))).first()
+        return status == "running"
+
+
+async def _tail(live: LiveTurn, after: int) -> AsyncIterator[tuple[bytes, int | None]]:
+    """A live turn's frames above ``after`` with their ids, pings between them, until it closes."""
+    position = max(0, after + 1 - live.first_id)
+    while True:
+        while position < len(live.frames):
+            yield live.frames[position], live.first_id + position
+            position += 1
+        if live.closed:
+            return
+        live.changed.clear()
+        try:
+            await asyncio.wait_for(live.changed.wait(), PING_EVERY_S)
+        except TimeoutError:
+            yield PING, None
+
+
+def last_event_id(session: Session, turn_id: str) -> int:
+    """The id of the newest logged event; 0 if there is none."""
+    query = select(TurnEventChunk.last_id).where(TurnEventChunk.turn_id == turn_id)
+    return session.exec(query.order_by(col(TurnEventChunk.last_id).desc())).first() or 0

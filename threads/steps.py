@@ -1,0 +1,234 @@
+"""The two steps of a turn: ask the model, run the tools. Each ends in one transaction of the journal."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session
+
+from broker.broker import Broker
+from broker.toolset import NeedsConnection, ToolCall, ToolResult, ToolScope, Toolset
+from kit.clock import Clock
+from kit.errors import HeddleError
+from threads.accumulate import MessageAccumulator, StreamOutOfOrder
+from threads.context import build_context, tool_use_ids
+from threads.events import LiveTurn
+from threads.journal import UNKNOWN_OUTCOME, Journal
+from threads.model_client import ModelClient, ModelStep, ModelStream, ModelStreamBroke, StepCost
+from threads.models import Message, ToolCallRow, Turn
+
+logger = logging.getLogger("heddle.threads")
+
+MAX_CONCURRENT_CALLS = 16
+
+
+@dataclass
+class TurnRun:
+    """A turn while this process works on it: its row, its history, its tools, its stream."""
+
+    turn: Turn
+    live: LiveTurn
+    scope: ToolScope
+    toolset: Toolset
+    history: list[Message]
+    calls: list[ToolCallRow]
+    event_prefix: str
+    cancelled: bool = False
+
+    def publish(self, event: str, /, **data: Any) -> None:
+        """Publish one of our own events, e.g. ``qlaud.tool_dispatch_done``."""
+        self.live.publish({"type": f"{self.event_prefix}.{event}", **data})
+
+    def display_name(self, call: ToolCallRow) -> str:
+        bound = self.toolset.find(call.name)
+        return bound.display_name if bound is not None else call.name
+
+
+class ModelStepRunner:
+    """Sends the history to the model, shows its answer, and commits it with its settlement."""
+
+    def __init__(self, journal: Journal, model: ModelClient) -> None:
+        self._journal = journal
+        self._model = model
+
+    async def run(self, run: TurnRun, *, on_open: Callable[[], None]) -> None:
+        """``on_open`` is called once the provider has accepted; until then a refusal is an HTTP status.
+
+        Raises HeddleError: what was delivered until then is billed.
+        """
+        turn, iteration = run.turn, run.turn.iteration + 1
+        request_id = _request_id(turn, iteration)
+        stream = await self._model.open(self._step(run, request_id))
+        on_open()
+        if iteration > 1:
+            run.publish("iteration_start", iteration=iteration)
+        accumulator = MessageAccumulator(tool_use_ids(run.history))
+        try:
+            last = await self._show(run, stream, accumulator)
+            content = accumulator.content()
+        except StreamOutOfOrder as error:
+            await self._journal.add_cost(turn, await stream.abandon())
+            raise ModelStreamBroke(f"the provider's stream made no sense: {error}") from None
+        except BaseException:
+            await asyncio.shield(self._abandon(turn, stream))
+            raise
+
+        def record(session: Session, cost: StepCost) -> tuple[Message, StepCost]:
+            message = self._journal.record_step(
+                session,
+                turn,
+                iteration=iteration,
+                request_id=request_id,
+                content=content,
+                model=accumulator.model,
+                stop_reason=accumulator.stop_reason,
+                cost=cost,
+            )
+            return message, cost
+
+        message, cost = await stream.commit(record)
+        turn.iteration, turn.last_seq = iteration, message.seq
+        turn.cost_nanos += cost.nanos
+        run.history.append(message)
+        run.calls = await self._journal.calls_of(turn)
+        if last is not None:
+            run.live.publish(last)
+
+    async def _show(
+        self, run: TurnRun, stream: ModelStream, accumulator: MessageAccumulator
+    ) -> dict[str, Any] | None:
+        """Publish events as they come; the closing ``message_stop`` is held back until the commit."""
+        async for event in stream.events():
+            shown = accumulator.feed(event)
+            if shown is None:
+                continue
+            if shown.get("type") == "message_stop":
+                return shown
+            run.live.publish(shown)
+        if not accumulator.complete:
+            raise ModelStreamBroke("the provider broke off its answer")
+        return None
+
+    async def _abandon(self, turn: Turn, stream: ModelStream) -> None:
+        try:
+            await self._journal.add_cost(turn, await stream.abandon())
+        except Exception:
+            logger.exception("settling an abandoned step of %s failed", turn.id)
+
+    def _step(self, run: TurnRun, request_id: str) -> ModelStep:
+        turn = run.turn
+        body = {
+            "max_tokens": self._model.default_max_tokens(turn.params["model"]),
+            **turn.params,
+            "messages": build_context(run.history),
+        }
+        if run.toolset.definitions:
+            body["tools"] = run.toolset.definitions
+        return ModelStep(
+            request_id=request_id,
+            account_id=turn.account_id,
+            key_id=turn.key_id,
+            end_user_id=turn.end_user_id,
+            thread_id=turn.thread_id,
+            turn_id=turn.id,
+            body=body,
+            allowed_models=tuple(turn.allowed_models) if turn.allowed_models is not None else None,
+            budget_nanos=turn.max_cost_nanos,
+            spent_nanos=turn.cost_nanos,
+        )
+
+
+class ToolStepRunner:
+    """Runs an iteration's tool calls concurrently; each result is written when it arrives."""
+
+    def __init__(self, journal: Journal, broker: Broker, clock: Clock) -> None:
+        self._journal = journal
+        self._broker = broker
+        self._clock = clock
+
+    async def run(self, run: TurnRun) -> list[tuple[ToolCallRow, NeedsConnection]]:
+        """Returns the calls that wait for a connection; when none does, the results are in the thread."""
+        limit = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+        waiting: list[tuple[ToolCallRow, NeedsConnection]] = []
+
+        async def one(call: ToolCallRow) -> None:
+            async with limit:
+                need = await self._call(run, call)
+            if need is not None:
+                waiting.append((call, need))
+
+        async with asyncio.TaskGroup() as group:
+            for call in run.calls:
+                if call.status != "done":
+                    group.create_task(one(call))
+        if not waiting:
+            message = await self._journal.append_results(run.turn, run.calls)
+            run.history.append(message)
+            run.calls = []
+        return waiting
+
+    async def _call(self, run: TurnRun, call: ToolCallRow) -> NeedsConnection | None:
+        name = run.display_name(call)
+        if call.status == "running" and not self._retry_safe(run, call):
+            await self._finish(run, call, name, _error_result(UNKNOWN_OUTCOME))
+            return None
+        run.publish("tool_dispatch_start", iteration=call.iteration, tool_use_id=call.tool_use_id, name=name)
+        await self._journal.change_call(run.turn, call, status="running")
+        request = ToolCall(
+            tool_use_id=call.tool_use_id,
+            name=call.name,
+            input=call.input,
+            iteration=call.iteration,
+            created_at=call.created_at,
+        )
+        try:
+            result = await self._broker.dispatch(run.scope, run.toolset, request)
+        except HeddleError as error:
+            result = _error_result(error.message)
+        except Exception:
+            logger.exception("dispatching a call of turn %s failed", run.turn.id)
+            result = _error_result("The tool could not be called because of a fault on our side.")
+        if isinstance(result, NeedsConnection):
+            await self._journal.change_call(run.turn, call, status="waiting")
+            return result
+        await self._finish(run, call, name, result)
+        return None
+
+    async def _finish(self, run: TurnRun, call: ToolCallRow, name: str, result: ToolResult) -> None:
+        await self._journal.change_call(
+            run.turn,
+            call,
+            status="done",
+            output=result.output,
+            content=result.content,
+            is_error=result.is_error,
+            record=result.record,
+            finished_at=self._clock.now_ms(),
+        )
+        run.publish(
+            "tool_dispatch_done",
+            iteration=call.iteration,
+            tool_use_id=call.tool_use_id,
+            name=name,
+            is_error=result.is_error,
+            output=result.output,
+        )
+
+    @staticmethod
+    def _retry_safe(run: TurnRun, call: ToolCallRow) -> bool:
+        bound = run.toolset.find(call.name)
+        return bound is not None and bound.retry_safe
+
+
+def _request_id(turn: Turn, iteration: int) -> str:
+    """The settlement key of a step. A step that was cut off by a crash or a shutdown is a new call."""
+    step = f"{turn.id}:{iteration}"
+    return step if turn.attempt == 1 else f"{step}:{turn.attempt}"
+
+
+def _error_result(text: str) -> ToolResult:
+    return ToolResult(
+        output={"error": text}, content=[{"type": "text", "text": text}], is_error=True, record={}
+    )

@@ -1,0 +1,154 @@
+"""Threads and messages: create, list, read, change, delete. Every query is bound to one caller."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select, update
+
+from kit.caller import Caller
+from kit.clock import Clock
+from kit.db import Database
+from kit.errors import Conflict, NotFound
+from kit.ids import new_uuid
+from threads.models import Message, Thread, Turn
+
+EMPTY_THREAD_AGE_MS = 60_000
+
+
+class ThreadStore:
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+
+    async def create(
+        self, caller: Caller, *, end_user_id: str | None, metadata: dict[str, Any], thread_id: str | None
+    ) -> Thread:
+        """Raises Conflict if the id is taken, PermissionDenied if the key is bound to another end user."""
+        now = self._clock.now_ms()
+        thread = Thread(
+            id=thread_id or new_uuid(),
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            end_user_id=caller.acting_for(end_user_id),
+            meta=metadata,
+            created_at=now,
+            last_active_at=now,
+        )
+        try:
+            await self._db.write(lambda session: session.add(thread.model_copy()))
+        except IntegrityError:
+            raise Conflict(f"thread id {thread_id} is taken", code="id_taken", param="id") from None
+        return thread
+
+    async def get(self, caller: Caller, thread_id: str) -> Thread:
+        """Raises NotFound unless the thread is the caller's and not deleted."""
+        async with self._db.session() as session:
+            return visible(await session.get(Thread, thread_id), caller, thread_id)
+
+    async def page(
+        self,
+        caller: Caller,
+        *,
+        end_user_id: str | None,
+        metadata: Mapping[str, str],
+        limit: int,
+        before: tuple[int, str] | None,
+    ) -> list[Thread]:
+        """Up to ``limit + 1`` threads, most recently active first."""
+        query = select(Thread).where(Thread.account_id == caller.account_id, col(Thread.deleted_at).is_(None))
+        owner = caller.acting_for(end_user_id)
+        if owner is not None:
+            query = query.where(Thread.end_user_id == owner)
+        for key, value in metadata.items():
+            query = query.where(Thread.__table__.c.meta[key].as_string() == value)  # type: ignore[attr-defined]
+        if before is not None:
+            active_at, thread_id = before
+            query = query.where(
+                (col(Thread.last_active_at) < active_at)
+                | ((col(Thread.last_active_at) == active_at) & (col(Thread.id) < thread_id))
+            )
+        query = query.order_by(col(Thread.last_active_at).desc(), col(Thread.id).desc()).limit(limit + 1)
+        async with self._db.session() as session:
+            return list((await session.exec(query)).all())
+
+    async def edit(
+        self, caller: Caller, thread_id: str, *, title: str | None, metadata: Mapping[str, Any] | None
+    ) -> Thread:
+        """Set the title; merge metadata one level deep, where null deletes a key. Raises NotFound."""
+
+        def write(session: Session) -> Thread:
+            thread = visible(session.get(Thread, thread_id), caller, thread_id)
+            if title is not None:
+                thread.title = title
+            if metadata is not None:
+                merged = {**thread.meta, **metadata}
+                thread.meta = {key: value for key, value in merged.items() if value is not None}
+            session.add(thread)
+            return thread
+
+        return await self._db.write(write)
+
+    async def delete(self, caller: Caller, thread_id: str) -> None:
+        """Gone from every read at once. Raises NotFound, or Conflict while a turn is under way."""
+
+        def write(session: Session) -> None:
+            thread = visible(session.get(Thread, thread_id), caller, thread_id)
+            running = session.exec(
+                select(Turn.id).where(Turn.thread_id == thread_id, Turn.status == "running")
+            ).first()
+            if running is not None:
+                raise Conflict(f"turn {running} is under way; cancel it first", code="turn_in_progress")
+            thread.deleted_at = self._clock.now_ms()
+            session.add(thread)
+
+        await self._db.write(write)
+
+    async def delete_empty(self, caller: Caller) -> int:
+        """Delete the calling key's own threads without messages that are older than a minute."""
+        now = self._clock.now_ms()
+
+        def write(session: Session) -> int:
+            result = session.exec(
+                update(Thread)
+                .where(
+                    col(Thread.account_id) == caller.account_id,
+                    col(Thread.key_id) == caller.key_id,
+                    col(Thread.last_seq) == 0,
+                    col(Thread.deleted_at).is_(None),
+                    col(Thread.created_at) < now - EMPTY_THREAD_AGE_MS,
+                )
+                .values(deleted_at=now)
+            )
+            return int(result.rowcount)
+
+        return await self._db.write(write)
+
+    async def messages(
+        self,
+        caller: Caller,
+        thread_id: str,
+        *,
+        limit: int,
+        ascending: bool,
+        after_seq: int | None,
+        before_seq: int | None,
+    ) -> list[Message]:
+        """Up to ``limit + 1`` messages with ``after_seq < seq < before_seq``. Raises NotFound."""
+        query = select(Message).where(Message.thread_id == thread_id)
+        if after_seq is not None:
+            query = query.where(Message.seq > after_seq)
+        if before_seq is not None:
+            query = query.where(Message.seq < before_seq)
+        order = col(Message.seq).asc() if ascending else col(Message.seq).desc()
+        async with self._db.session() as session:
+            visible(await session.get(Thread, thread_id), caller, thread_id)
+            return list((await session.exec(query.order_by(order).limit(limit + 1))).all())
+
+
+def visible(thread: Thread | None, caller: Caller, thread_id: str) -> Thread:
+    """The thread, if this caller may see it. Raises NotFound, the same for absent and foreign threads."""
+    if thread is None or thread.account_id != caller.account_id or thread.deleted_at is not None:
+        raise NotFound(f"thread {thread_id} not found")
+    caller.must_see(f"thread {thread_id}", thread.end_user_id)
+    return thread
