@@ -85,13 +85,22 @@ class OpenCall:
             message = f"{self.plan.model.provider.name} broke off its answer"
             yield self.plan.dialect.stream_error(message, self._broke)
 
+    @property
+    def broke(self) -> bool:
+        """Whether the provider ended its stream before it was complete."""
+        return self._broke is not None or self.tap.failed
+
+    def usage(self) -> TokenUsage:
+        """What the stream has used so far, as its tap saw it."""
+        return self.tap.usage(input_token_guess(self.plan.raw))
+
     async def settle_stream(self, *, client_gone: bool = False, rider: Rider | None = None) -> Settled:
         """End a streamed call with what its tap saw."""
         self._response.close()
-        usage = self.tap.usage(input_token_guess(self.plan.raw))
+        usage = self.usage()
         if client_gone:
             status, code = "cancelled", "client_disconnected"
-        elif self._broke is not None or self.tap.failed:
+        elif self.broke:
             status, code = "error", self._broke or "upstream_error_event"
         else:
             status, code = "ok", None

@@ -1,0 +1,220 @@
+"""The whole of Heddle, wired top to bottom."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlmodel import select
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from broker.broker import Broker
+from broker.mcp_pool import StdioServer
+from broker.routes import broker_routes
+from connectors.catalog import Catalog
+from connectors.connect import ConnectSessions
+from connectors.connections import Connected, Connections
+from connectors.routes import connector_routes
+from gateway.accounts.bootstrap import Bootstrapped, bootstrap
+from gateway.accounts.keys import ApiKeys
+from gateway.accounts.models import Account
+from gateway.accounts.routes import key_routes
+from gateway.billing.billing import Billing
+from gateway.billing.routes import billing_routes
+from gateway.billing.usage import UsageReports
+from gateway.errors import from_http, from_validation, render_error
+from gateway.front_door import FrontDoor
+from gateway.inference.dialects.anthropic import AnthropicDialect
+from gateway.inference.dialects.openai_chat import OpenAIChatDialect
+from gateway.inference.inference import Inference
+from gateway.inference.models import ModelCatalog
+from gateway.inference.passthrough import PassThrough
+from gateway.inference.providers import Provider
+from gateway.inference.routes import model_routes
+from gateway.inference.turn_model import TurnModel
+from gateway.inference.upstream import Upstream
+from gateway.migrations import migrate
+from gateway.settings import Settings
+from gateway.vault_keys import load_key_ring
+from kit.clock import Clock, SystemClock
+from kit.db import Database
+from kit.errors import HeddleError
+from threads.reading import TurnReader
+from threads.routes import thread_routes
+from threads.store import ThreadStore
+from threads.turn import TurnEngine
+from vault.models import Secret
+from vault.store import Vault
+
+EXPOSED_HEADERS = (
+    "x-request-id",
+    "x-qlaud-thread-id",
+    "x-qlaud-assistant-seq",
+    "x-heddle-turn-id",
+    "x-heddle-cost-micros",
+    "x-heddle-max-tokens",
+)
+ALLOWED_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+
+
+class App:
+    """One process of Heddle: ``App.open`` builds it, ``start`` before serving ``asgi``, then ``close``."""
+
+    def __init__(
+        self, settings: Settings, db: Database, vault: Vault, providers: Mapping[str, Provider], clock: Clock
+    ) -> None:
+        self.settings = settings
+        self.db = db
+        self._clock = clock
+        policy = settings.outbound_policy
+
+        self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
+        self.billing = Billing(db, clock)
+
+        catalog = Catalog.load(settings.catalog_dir)
+        self.connections = Connections(db, vault, clock, policy, catalog=catalog)
+        self.connect_sessions = ConnectSessions(
+            db, self.connections, clock, public_url=settings.resolved_public_url
+        )
+        self.broker = Broker(
+            db=db,
+            vault=vault,
+            connections=self.connections,
+            connect_sessions=self.connect_sessions,
+            catalog=catalog,
+            clock=clock,
+            policy=policy,
+            operator_servers={
+                name: StdioServer(command=own.command, args=own.args, env=own.env)
+                for name, own in settings.mcp_servers.items()
+            },
+        )
+
+        self._upstream = Upstream()
+        model_catalog = ModelCatalog(settings, providers, clock)
+        self.inference = Inference(model_catalog, self.billing, self._upstream, markup=settings.markup)
+        self.engine = TurnEngine(
+            db, clock, TurnModel(self.inference), self.broker, event_prefix=settings.event_prefix
+        )
+        self.connections.on_connected(self._resume_turns)
+        self.asgi = self._front()
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, providers: Mapping[str, Provider], clock: Clock | None = None
+    ) -> "App":
+        """Migrate the database, load the vault's keys, wire everything. Raises BadSettings."""
+        clock = clock or SystemClock()
+        db = Database(settings.resolved_database_url)
+        migrate(db.url)
+        async with db.session() as session:
+            secrets_exist = (await session.exec(select(Secret.id).limit(1))).first() is not None
+        vault = Vault(db, load_key_ring(settings, secrets_exist=secrets_exist), clock)
+        return cls(settings, db, vault, providers, clock)
+
+    async def start(self) -> Bootstrapped:
+        """Start the background work; make sure there is an account. Turns that were cut off go on."""
+        await self._upstream.start()
+        await self.billing.start()
+        first = await bootstrap(
+            self.db,
+            self._clock,
+            self.keys,
+            self.billing,
+            admin_key=self.settings.bootstrap_admin_key,
+            starter_credit_usd=self.settings.starter_credit_usd,
+        )
+        await self.broker.start()
+        await self.engine.start()
+        return first
+
+    async def close(self) -> None:
+        """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
+        await self.engine.close()
+        await self.broker.close()
+        await self.billing.close()
+        await self._upstream.close()
+        await self.db.close()
+
+    async def _resume_turns(self, connected: Connected) -> None:
+        await self.engine.connected(connected.account_id, connected.connector, connected.end_user_id)
+
+    async def _account_name(self, account_id: str) -> str:
+        async with self.db.session() as session:
+            account = await session.get(Account, account_id)
+        return account.name if account is not None else "an application"
+
+    # --- HTTP -------------------------------------------------------------------------------------
+
+    def _front(self) -> ASGIApp:
+        settings = self.settings
+        limit = settings.max_request_bytes
+        hot_routes = {
+            "/v1/messages": PassThrough(self.inference, AnthropicDialect(), max_request_bytes=limit),
+            "/v1/chat/completions": PassThrough(self.inference, OpenAIChatDialect(), max_request_bytes=limit),
+        }
+        door = FrontDoor(self._control_plane(), self.keys, hot_routes=hot_routes)
+        return CORSMiddleware(
+            door,
+            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_methods=ALLOWED_METHODS,
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+            max_age=86_400,
+        )
+
+    def _control_plane(self) -> FastAPI:
+        api = FastAPI(title="Heddle", version="0.1.0", docs_url=None, redoc_url=None)
+        store = ThreadStore(self.db, self._clock)
+        reader = TurnReader(self.db, self.engine.actions)
+        reports = UsageReports(self.db)
+        for router in (
+            key_routes(self.keys),
+            billing_routes(self.billing, reports, self.keys, self._clock),
+            model_routes(self.inference),
+            thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
+            broker_routes(self.broker),
+            connector_routes(self.connections, self.connect_sessions, account_name=self._account_name),
+        ):
+            api.include_router(router)
+
+        @api.get("/healthz", include_in_schema=False)
+        async def healthz() -> dict[str, str]:
+            return {"status": "ok"}
+
+        @api.get("/readyz", include_in_schema=False)
+        async def readyz() -> dict[str, str]:
+            async with self.db.session() as session:
+                await session.exec(select(1))
+            return {"status": "ok"}
+
+        _render_errors(api)
+        return api
+
+
+def _render_errors(api: FastAPI) -> None:
+    @api.exception_handler(HeddleError)
+    async def heddle_error(request: Request, error: HeddleError) -> Response:
+        return render_error(request, error)
+
+    @api.exception_handler(RequestValidationError)
+    async def validation_error(request: Request, error: RequestValidationError) -> Response:
+        return render_error(request, from_validation(error))
+
+    @api.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        return render_error(request, from_http(error, request.url.path))
+
+
+@asynccontextmanager
+async def running(settings: Settings, providers: Mapping[str, Provider]) -> AsyncIterator[App]:
+    """An App between ``start`` and ``close`` (tests and tools)."""
+    app = await App.open(settings, providers)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.close()

@@ -1,0 +1,192 @@
+"""The ``heddle`` command."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session, col, select
+
+from gateway.settings import BadSettings, Settings, load_settings
+from kit.db import BadDatabaseUrl, Database, parse_database_url, sync_engine
+from kit.money import nanos_from_usd, parse_usd, usd_text
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="heddle",
+    help="Heddle: a threads engine and MCP tool broker behind a billed inference gateway.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ledger_commands = typer.Typer(help="Check the ledger.", no_args_is_help=True)
+credit_commands = typer.Typer(help="Give credit to an account.", no_args_is_help=True)
+app.add_typer(ledger_commands, name="ledger")
+app.add_typer(credit_commands, name="credits")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The settings file.", show_default="heddle.toml, if it exists"),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the database and the vault key live.", show_default=".heddle"),
+]
+
+
+def main() -> None:
+    """Run the command line; errors of settings and environment end as one line and status 2."""
+    try:
+        app()
+    except (BadSettings, BadDatabaseUrl) as error:
+        err.print(f"[bold red]heddle:[/] {error}")
+        sys.exit(2)
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        err.print(f"[bold red]heddle:[/] cannot use the database: {reason}")
+        sys.exit(2)
+
+
+@app.command()
+def serve(
+    config: SettingsFile = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port.", show_default="8787")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve the API. The first start makes the database, an account and its admin key (shown once)."""
+    from gateway.serve import Serving, run_serve
+
+    settings = load_settings(config, _given(host=host, port=port, data_dir=data_dir))
+
+    def ready(serving: Serving) -> None:
+        out.print(f"\n[bold]Heddle[/] listens on [bold]{serving.url}[/]")
+        out.print(f"providers: {', '.join(serving.providers)}")
+        if serving.new_admin_key is not None:
+            out.print("\nYour admin key (shown only this once):")
+            out.print(f"  [bold]{serving.new_admin_key}[/]\n")
+
+    run_serve(settings, on_ready=ready)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port.")] = 8787,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where to keep its data.", show_default="a new temporary folder")
+    ] = None,
+    stay: Annotated[bool, typer.Option(help="Leave the servers running at the end.")] = True,
+) -> None:
+    """Play one conversation from end to end: key, thread, consent, tool call, answer, ledger."""
+    from gateway.demo.story import run_demo
+
+    run_demo(port=port, data_dir=data_dir, stay=stay)
+
+
+@app.command()
+def migrate(config: SettingsFile = None, data_dir: DataDir = None) -> None:
+    """Bring the database to the newest schema (serve does this by itself)."""
+    from gateway.migrations import migrate as run_migrations
+    from gateway.serve import prepare_data_dir
+
+    settings = load_settings(config, _given(data_dir=data_dir))
+    prepare_data_dir(settings)
+    run_migrations(parse_database_url(settings.resolved_database_url))
+    out.print("the database is up to date")
+
+
+@ledger_commands.command("verify")
+def ledger_verify(config: SettingsFile = None, data_dir: DataDir = None) -> None:
+    """Recompute every account's hash chain and balance; exit status 1 if anything contradicts."""
+    from gateway.billing.ledger import verify_account
+    from gateway.billing.models import Wallet
+
+    def verify(session: Session) -> int:
+        accounts = session.exec(select(Wallet).order_by(col(Wallet.account_id))).all()
+        faults = 0
+        for wallet in track(accounts, "verifying", console=err, transient=True):
+            for fault in verify_account(session, wallet.account_id):
+                faults += 1
+                out.print(f"[red]{fault.account_id} entry {fault.seq}: {fault.problem}[/]")
+            out.print(f"{wallet.account_id}: balance {usd_text(wallet.balance_nanos)} USD")
+        return faults
+
+    faults = _read(load_settings(config, _given(data_dir=data_dir)), verify)
+    if faults:
+        raise typer.Exit(1)
+    out.print("[green]the ledger is sound[/]")
+
+
+@credit_commands.command("grant")
+def credits_grant(
+    amount: Annotated[str, typer.Argument(help="USD, e.g. 25 or 2.50")],
+    reference: Annotated[str, typer.Option(help="What it is for; shown in the ledger.")] = "operator credit",
+    account: Annotated[str | None, typer.Option(help="The account.", show_default="the first one")] = None,
+    config: SettingsFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Add credit to an account's wallet."""
+    try:
+        usd = parse_usd(amount)
+        if not Decimal(0) < usd <= 1_000_000:
+            raise ValueError(f"{amount} is not between 0 and 1,000,000 USD")
+    except ValueError as error:
+        raise BadSettings(f"AMOUNT: {error}") from None
+    settings = load_settings(config, _given(data_dir=data_dir))
+    balance = asyncio.run(_grant(settings, account, usd, reference))
+    out.print(f"granted {usd_text(nanos_from_usd(usd))} USD; the balance is {usd_text(balance)} USD")
+
+
+async def _grant(settings: Settings, account: str | None, usd: Decimal, reference: str) -> int:
+    from gateway.accounts.models import Account
+    from gateway.billing.billing import Billing
+    from kit.clock import SystemClock
+    from kit.ids import new_id
+
+    db = Database(settings.resolved_database_url)
+    try:
+        async with db.session() as session:
+            query = select(Account).order_by(col(Account.created_at))
+            if account is not None:
+                query = query.where(Account.id == account)
+            row = (await session.exec(query)).first()
+        if row is None:
+            raise BadSettings(f"there is no account {account or 'yet: start heddle serve once'}")
+        billing = Billing(db, SystemClock())
+        await billing.credit(
+            row.id, nanos_from_usd(usd), kind="credit", entry_id=new_id("grant"), reference=reference
+        )
+        wallet = await billing.wallet(row.id)
+        await billing.close()
+        return wallet.balance_nanos
+    finally:
+        await db.close()
+
+
+def _read(settings: Settings, read: Callable[[Session], T]) -> T:
+    engine = sync_engine(parse_database_url(settings.resolved_database_url), writing=False)
+    try:
+        with Session(engine) as session:
+            return read(session)
+    finally:
+        engine.dispose()
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+if __name__ == "__main__":
+    main()

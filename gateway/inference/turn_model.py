@@ -1,0 +1,112 @@
+"""The model of the turn engine: the metered inference behind the protocol that ``threads`` defines."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from sqlmodel import Session
+
+from gateway.billing.operations import Budget, Payer
+from gateway.billing.prices import TokenUsage, cost_of
+from gateway.inference.dialects.anthropic import AnthropicDialect
+from gateway.inference.dialects.frames import FrameSplitter, data_lines
+from gateway.inference.inference import Inference, OpenCall
+from gateway.inference.upstream import ProviderRefused
+from kit.errors import InvalidRequest
+from kit.money import Nanos
+from threads.model_client import ModelStep, ModelStream, ModelStreamBroke, StepCost
+
+T = TypeVar("T")
+
+DEFAULT_MAX_TOKENS = 4_096
+
+
+class TurnModel:
+    """Implements ``threads.model_client.ModelClient``: threads speak Anthropic's dialect to any provider
+    that does."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self._dialect = AnthropicDialect()
+
+    def default_max_tokens(self, model: str) -> int:
+        limit = self._inference.catalog.resolve(model).max_output_tokens
+        return min(limit or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS)
+
+    async def open(self, step: ModelStep) -> ModelStream:
+        raw = msgspec.json.encode({**step.body, "stream": True})
+        plan = self._inference.plan(self._dialect, raw, allowed_models=step.allowed_models)
+        payer = Payer(step.account_id, step.key_id, step.end_user_id, step.thread_id, step.turn_id)
+        budget = None
+        if step.budget_nanos is not None:
+            budget = Budget(Nanos(step.budget_nanos), Nanos(step.spent_nanos))
+        try:
+            call = await self._inference.open(plan, step.request_id, payer, {}, budget=budget)
+        except ProviderRefused as refusal:
+            raise _readable(refusal) from None
+        return _Stream(call, self._inference)
+
+
+class _Stream:
+    def __init__(self, call: OpenCall, inference: Inference) -> None:
+        self._call = call
+        self._inference = inference
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        splitter = FrameSplitter()
+        async for chunk in self._call.stream():
+            for frame in splitter.feed(chunk):
+                for data in data_lines(frame):
+                    event = _decode(data)
+                    if event.get("type") == "error":
+                        error = event.get("error") or {}
+                        raise ModelStreamBroke(
+                            str(error.get("message") or "the provider broke off its answer"),
+                            code=str(error.get("code") or "upstream_error_event"),
+                        )
+                    yield event
+
+    async def commit(self, record: Callable[[Session, StepCost], T]) -> T:
+        usage = self._call.usage()
+        price = self._call.plan.model.price
+        cost = StepCost(cost_of(usage, price, self._inference.markup).nanos, _anthropic_usage(usage))
+        settled = await self._call.settle_stream(rider=lambda session: record(session, cost))
+        result: T = settled.result
+        return result
+
+    async def abandon(self) -> int:
+        return (await self._call.settle_stream(client_gone=not self._call.broke)).charged
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    try:
+        event = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        raise ModelStreamBroke(
+            "the provider sent an event that is not JSON", code="upstream_invalid"
+        ) from None
+    if not isinstance(event, dict):
+        raise ModelStreamBroke("the provider sent an event that is not an object", code="upstream_invalid")
+    return event
+
+
+def _anthropic_usage(usage: TokenUsage) -> dict[str, int]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
+    }
+
+
+def _readable(refusal: ProviderRefused) -> InvalidRequest:
+    """The provider's own words about what is wrong with the request, as our error."""
+    try:
+        body = msgspec.json.decode(refusal.body)
+        message = str(body["error"]["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        message = refusal.message
+    provider = refusal.details["provider"]
+    error = InvalidRequest(f"{provider}: {message}", code="provider_refused", details={"provider": provider})
+    error.status = refusal.status
+    return error

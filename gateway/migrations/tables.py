@@ -1,0 +1,15 @@
+"""Imports every package's tables, so that the metadata is complete."""
+
+from sqlalchemy import MetaData
+from sqlmodel import SQLModel
+
+import broker.models
+import connectors.models
+import gateway.accounts.models
+import gateway.billing.models
+import threads.models
+import vault.models
+
+__all__ = ["METADATA", "broker", "connectors", "gateway", "threads", "vault"]
+
+METADATA: MetaData = SQLModel.metadata

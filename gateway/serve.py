@@ -1,0 +1,129 @@
+"""``heddle serve``: one process that listens, and ends cleanly on SIGINT and SIGTERM."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+
+from gateway.app import App
+from gateway.inference.providers import Provider, configured_providers, sim_provider
+from gateway.settings import BadSettings, Settings
+from gateway.sim.server import SimServer
+
+GRACE_S = 10
+BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What there is to tell once the server listens."""
+
+    url: str
+    app: App
+    new_admin_key: str | None
+    providers: list[str]
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address of our own, so that a port in use is found before anything else happens.
+
+    Raises BadSettings.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise BadSettings(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or HEDDLE_PORT"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> None:
+    """Serve until a signal arrives. Raises BadSettings before anything listens."""
+    providers = configured_providers(settings, os.environ)
+    use_sim = settings.sim == "on" or (settings.sim == "auto" and not providers)
+    listener = bind(settings.host, settings.port)
+    port = listener.getsockname()[1]
+    settings = settings.model_copy(update={"port": port})
+    sim = SimServer() if use_sim else None
+    try:
+        if sim is not None:
+            providers["sim"] = sim_provider(await sim.start("127.0.0.1", 0))
+        await _serve_app(settings, providers, listener, on_ready)
+    finally:
+        listener.close()
+        if sim is not None:
+            await sim.stop()
+
+
+async def _serve_app(
+    settings: Settings,
+    providers: dict[str, Provider],
+    listener: socket.socket,
+    on_ready: Callable[[Serving], None],
+) -> None:
+    app = await App.open(settings, providers)
+    try:
+        first = await app.start()
+        config = uvicorn.Config(
+            app.asgi,
+            loop="none",
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=GRACE_S,
+            server_header=False,
+        )
+        server = uvicorn.Server(config)
+        url = settings.resolved_public_url
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        on_ready(Serving(url, app, first.new_admin_key, sorted(providers)))
+        await serving
+    finally:
+        await app.close()
+
+
+def configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+    for noisy in ("httpx", "httpx2", "mcp", "alembic", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def run_serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> None:
+    """Run ``serve`` on uvloop; returns when the server has ended. Raises BadSettings."""
+    configure_logging(settings.log_level)
+    try:
+        prepare_data_dir(settings)
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(serve(settings, on_ready=on_ready))
+    except KeyboardInterrupt:
+        pass
+
+
+def prepare_data_dir(settings: Settings) -> None:
+    """Make the data folder, readable by its owner only. Raises BadSettings."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise BadSettings(f"cannot use the data folder {settings.data_dir}: {error.strerror}") from None
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
