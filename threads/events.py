@@ -57,7 +57,7 @@ class LiveTurn:
             start, end = self._flushed, len(self.frames)
             if start == end:
                 return
-            row = {
+            row: dict[str, Any] = {
                 "turn_id": self.turn_id,
                 "first_id": self.first_id + start,
                 "last_id": self.first_id + end - 1,

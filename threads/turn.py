@@ -23,7 +23,7 @@ from threads.context import as_blocks
 from threads.events import EventHub
 from threads.journal import Journal, LeaseLost
 from threads.model_client import ModelClient
-from threads.models import Message, PendingAction, Thread, Turn
+from threads.models import Message, Thread, Turn
 from threads.schemas import TurnRequest, render_action
 from threads.steps import ModelStepRunner, ToolStepRunner, TurnRun
 
@@ -302,15 +302,15 @@ def _error_record(error: HeddleError, iteration: int) -> dict[str, Any]:
     }
 
 
-def final_message(message: Message, turn: Turn, actions: list[PendingAction]) -> dict[str, Any]:
-    """The non-streaming answer of a turn: the last assistant message in Anthropic's shape, and the turn."""
+def final_message(message: Message | None, turn: Turn, *, waiting: bool) -> dict[str, Any]:
+    """A turn's last assistant message in Anthropic's shape; empty if it waits before its first step."""
     return {
-        "id": message.id,
+        "id": message.id if message is not None else turn.id,
         "type": "message",
         "role": "assistant",
-        "model": message.model or turn.params["model"],
-        "content": as_blocks(message.content),
-        "stop_reason": "requires_action" if actions else message.stop_reason,
+        "model": (message and message.model) or turn.params["model"],
+        "content": as_blocks(message.content) if message is not None else [],
+        "stop_reason": "requires_action" if waiting else message and message.stop_reason,
         "stop_sequence": None,
-        "usage": message.usage,
+        "usage": (message and message.usage) or {"input_tokens": 0, "output_tokens": 0},
     }

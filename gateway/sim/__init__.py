@@ -1,0 +1,1 @@
+"""``sim``: a simulated model provider, a real HTTP server speaking both dialects."""

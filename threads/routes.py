@@ -1,0 +1,232 @@
+"""Threads over HTTP."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from kit.caller import Caller, Standard
+from kit.errors import HeddleError, InvalidRequest, TooLarge
+from kit.money import micros
+from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
+from threads.events import EventHub
+from threads.reading import TurnReader
+from threads.schemas import (
+    ActionAnswers,
+    CreateThread,
+    EditThread,
+    parse_turn,
+    render_action,
+    render_call,
+    render_message,
+    render_thread,
+    render_turn,
+)
+from threads.store import ThreadStore
+from threads.turn import StartedTurn, TurnEngine, final_message
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Seq = Annotated[int | None, Query(ge=0, le=2**53)]
+
+SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+def thread_routes(
+    store: ThreadStore, engine: TurnEngine, reader: TurnReader, *, max_request_bytes: int
+) -> APIRouter:
+    router = APIRouter(prefix="/v1/threads", tags=["threads"])
+
+    @router.post("", status_code=201)
+    async def create_thread(caller: Standard, body: CreateThread | None = None) -> dict[str, Any]:
+        body = body or CreateThread()
+        thread = await store.create(
+            caller, end_user_id=body.end_user_id, metadata=body.metadata or {}, thread_id=body.id
+        )
+        return render_thread(thread)
+
+    @router.get("")
+    async def list_threads(
+        request: Request,
+        caller: Standard,
+        end_user_id: str | None = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        before = decode_cursor(cursor, int, str) if cursor else None
+        rows = await store.page(
+            caller, end_user_id=end_user_id, metadata=_metadata_filter(request), limit=limit, before=before
+        )
+        return page(rows, limit, render_thread, lambda row: (row.last_active_at, row.id))
+
+    @router.delete("/empty")
+    async def delete_empty_threads(caller: Standard) -> dict[str, Any]:
+        return {"deleted": await store.delete_empty(caller)}
+
+    @router.get("/{thread_id}")
+    async def get_thread(thread_id: str, caller: Standard) -> dict[str, Any]:
+        return render_thread(await store.get(caller, thread_id))
+
+    @router.patch("/{thread_id}")
+    async def edit_thread(thread_id: str, body: EditThread, caller: Standard) -> dict[str, Any]:
+        thread = await store.edit(caller, thread_id, title=body.title, metadata=body.metadata)
+        return render_thread(thread)
+
+    @router.delete("/{thread_id}")
+    async def delete_thread(thread_id: str, caller: Standard) -> dict[str, Any]:
+        await store.delete(caller, thread_id)
+        return {"id": thread_id, "object": "thread.deleted", "deleted": True}
+
+    @router.get("/{thread_id}/messages")
+    async def list_messages(
+        thread_id: str,
+        caller: Standard,
+        limit: Limit = DEFAULT_LIMIT,
+        order: Annotated[str, Query(pattern="^(asc|desc)$")] = "asc",
+        after_seq: Seq = None,
+        before_seq: Seq = None,
+    ) -> dict[str, Any]:
+        rows = await store.messages(
+            caller,
+            thread_id,
+            limit=limit,
+            ascending=order == "asc",
+            after_seq=after_seq,
+            before_seq=before_seq,
+        )
+        shown, has_more = rows[:limit], len(rows) > limit
+        seqs = [row.seq for row in shown]
+        return {
+            "object": "list",
+            "data": [render_message(row) for row in shown],
+            "has_more": has_more,
+            "next_after_seq": max(seqs) if has_more and order == "asc" else None,
+            "next_before_seq": min(seqs) if has_more and order == "desc" else None,
+            "compaction": None,
+        }
+
+    @router.post("/{thread_id}/messages")
+    async def post_message(thread_id: str, request: Request, caller: Standard) -> Response:
+        turn_request = parse_turn(await _json_object(request, max_request_bytes))
+        started = await engine.begin(caller, thread_id, turn_request)
+        headers = {"x-qlaud-thread-id": thread_id, "x-heddle-turn-id": started.turn.id}
+        if turn_request.background:
+            return _json(render_turn(started.turn), status=202, headers=headers)
+        if turn_request.stream:
+            return _event_stream(engine.hub, started.turn.id, 0, headers)
+        return await _whole_answer(engine, reader, caller, started, headers)
+
+    @router.get("/{thread_id}/turns")
+    async def list_turns(
+        thread_id: str, caller: Standard, limit: Limit = DEFAULT_LIMIT, cursor: str | None = None
+    ) -> dict[str, Any]:
+        before = decode_cursor(cursor, int, str) if cursor else None
+        rows = await reader.page(caller, thread_id, limit=limit, before=before)
+        return page(rows, limit, render_turn, lambda row: (row.created_at, row.id))
+
+    @router.get("/{thread_id}/turns/{turn_id}")
+    async def get_turn(thread_id: str, turn_id: str, caller: Standard) -> dict[str, Any]:
+        turn = await engine.journal.get(caller, thread_id, turn_id)
+        return await reader.rendered(turn)
+
+    @router.get("/{thread_id}/turns/{turn_id}/events")
+    async def turn_events(
+        thread_id: str, turn_id: str, request: Request, caller: Standard, after: Seq = None
+    ) -> Response:
+        turn = await engine.journal.get(caller, thread_id, turn_id)
+        last_seen = request.headers.get("last-event-id", "")
+        if last_seen and not last_seen.isdigit():
+            raise InvalidRequest("last-event-id: expected the id of an event of this turn")
+        start = int(last_seen) if last_seen else after or 0
+        headers = {"x-qlaud-thread-id": thread_id, "x-heddle-turn-id": turn.id}
+        return _event_stream(engine.hub, turn.id, start, headers)
+
+    @router.post("/{thread_id}/turns/{turn_id}/actions")
+    async def answer_actions(
+        thread_id: str, turn_id: str, body: ActionAnswers, caller: Standard
+    ) -> dict[str, Any]:
+        answers = [(answer.id, answer.type) for answer in body.actions]
+        turn = await engine.answer(caller, thread_id, turn_id, answers)
+        return await reader.rendered(turn)
+
+    @router.post("/{thread_id}/turns/{turn_id}/cancel")
+    async def cancel_turn(thread_id: str, turn_id: str, caller: Standard) -> dict[str, Any]:
+        turn = await engine.cancel(caller, thread_id, turn_id)
+        return await reader.rendered(turn)
+
+    return router
+
+
+async def _whole_answer(
+    engine: TurnEngine,
+    reader: TurnReader,
+    caller: Caller,
+    started: StartedTurn,
+    headers: dict[str, str],
+) -> Response:
+    """Wait for the turn and answer with its last assistant message. Raises what made the turn fail."""
+    await engine.wait(started)
+    if started.failure is not None:
+        raise _with_turn(started.failure, started.turn.id)
+    turn = await engine.journal.get(caller, started.turn.thread_id, started.turn.id)
+    actions = await engine.actions.open_of(turn.id)
+    message = await reader.last_assistant(turn)
+    body: dict[str, Any] = {
+        **final_message(message, turn, waiting=bool(actions)),
+        "thread_id": turn.thread_id,
+        "turn_id": turn.id,
+        "status": turn.status,
+        "iterations": turn.iteration,
+        "hit_max_iterations": turn.hit_max_iterations,
+        "cost_micros": micros(turn.cost_nanos),
+        "tool_calls": [render_call(call) for call in await reader.calls(turn)],
+    }
+    if actions:
+        body["actions"] = [render_action(action) for action in actions]
+    if message is not None:
+        headers["x-qlaud-assistant-seq"] = str(message.seq)
+    headers["x-heddle-cost-micros"] = str(body["cost_micros"])
+    return _json(body, status=200, headers=headers)
+
+
+def _event_stream(hub: EventHub, turn_id: str, after: int, headers: dict[str, str]) -> Response:
+    frames: AsyncIterator[bytes] = hub.subscribe(turn_id, after)
+    return StreamingResponse(frames, media_type="text/event-stream", headers={**SSE_HEADERS, **headers})
+
+
+def _with_turn(error: HeddleError, turn_id: str) -> HeddleError:
+    error.details["turn_id"] = turn_id
+    return error
+
+
+def _json(body: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:
+    return Response(
+        msgspec.json.encode(body), status_code=status, headers=headers, media_type="application/json"
+    )
+
+
+def _metadata_filter(request: Request) -> dict[str, str]:
+    """``metadata[key]=value`` query parameters."""
+    return {
+        name[len("metadata[") : -1]: value
+        for name, value in request.query_params.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+
+
+async def _json_object(request: Request, limit: int) -> dict[str, Any]:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        pieces.append(piece)
+    try:
+        body = msgspec.json.decode(b"".join(pieces))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    return body
