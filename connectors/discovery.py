@@ -1,0 +1,132 @@
+"""Finding the authorization server of an MCP server.
+
+RFC 9728 (protected resource metadata), then RFC 8414 or OpenID Connect Discovery, as the MCP
+specification's authorization chapter orders them.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from connectors.http import OAuthHttp
+from kit.errors import UpstreamFailed
+
+PROBE = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+_PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+
+
+class DiscoveryFailed(UpstreamFailed):
+    """No usable authorization server could be found; the message says at which point."""
+
+    code = "oauth_discovery"
+
+
+@dataclass(frozen=True)
+class AuthorizationServer:
+    """What we need of an authorization server's metadata, and of the resource it protects."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    registration_endpoint: str | None
+    revocation_endpoint: str | None
+    auth_methods: tuple[str, ...]
+    sends_iss: bool
+    resource: str
+    scopes: tuple[str, ...]
+    """The scopes to ask for: the challenge's, else what the resource says it supports."""
+
+
+async def discover(http: OAuthHttp, server_url: str) -> AuthorizationServer:
+    """Raises DiscoveryFailed, or UpstreamFailed if a server cannot be reached."""
+    challenge = await _challenge(http, server_url)
+    resource = await _resource_metadata(http, server_url, challenge.get("resource_metadata"))
+    servers = resource.get("authorization_servers") or [_origin(server_url)]
+    issuer = servers[0]
+    if not isinstance(issuer, str):
+        raise DiscoveryFailed("the resource metadata names no authorization server")
+    metadata = await _server_metadata(http, issuer)
+    if "S256" not in (metadata.get("code_challenge_methods_supported") or ()):
+        raise DiscoveryFailed(f"{issuer} does not offer PKCE with S256")
+    scopes = _scopes(challenge.get("scope"), resource.get("scopes_supported"))
+    if "offline_access" in (metadata.get("scopes_supported") or ()) and "offline_access" not in scopes:
+        scopes = (*scopes, "offline_access")
+    return AuthorizationServer(
+        issuer=issuer,
+        authorization_endpoint=http.check(_required(metadata, "authorization_endpoint", issuer)),
+        token_endpoint=http.check(_required(metadata, "token_endpoint", issuer)),
+        registration_endpoint=metadata.get("registration_endpoint"),
+        revocation_endpoint=metadata.get("revocation_endpoint"),
+        auth_methods=tuple(metadata.get("token_endpoint_auth_methods_supported") or ("client_secret_basic",)),
+        sends_iss=metadata.get("authorization_response_iss_parameter_supported") is True,
+        resource=resource.get("resource") or server_url.rstrip("/"),
+        scopes=scopes,
+    )
+
+
+def parse_challenge(header: str) -> dict[str, str]:
+    """The parameters of a ``WWW-Authenticate: Bearer`` challenge (RFC 6750, section 3)."""
+    scheme, _, rest = header.partition(" ")
+    return dict(_PARAMETER.findall(rest)) if scheme.lower() == "bearer" else {}
+
+
+async def _challenge(http: OAuthHttp, server_url: str) -> dict[str, str]:
+    answer = await http.post_json(server_url, PROBE)
+    return parse_challenge(answer.headers.get("www-authenticate", "")) if answer.status == 401 else {}
+
+
+async def _resource_metadata(http: OAuthHttp, server_url: str, named: str | None) -> dict[str, Any]:
+    origin, path = _origin(server_url), urlsplit(server_url).path.rstrip("/")
+    well_known = f"{origin}/.well-known/oauth-protected-resource"
+    candidates = [named] if named else list(dict.fromkeys([well_known + path, well_known]))
+    for url in candidates:
+        answer = await http.get(url)
+        if answer.status == 200 and answer.json is not None:
+            resource = answer.json.get("resource")
+            if resource is not None and not _covers(str(resource), server_url):
+                raise DiscoveryFailed(f"{url} describes another resource, {resource}")
+            return answer.json
+    return {}
+
+
+def _covers(resource: str, server_url: str) -> bool:
+    """Whether the metadata is of this server (RFC 9728, section 3.3): its origin, a path leading to it."""
+    path = urlsplit(resource).path.rstrip("/")
+    return _origin(resource) == _origin(server_url) and (
+        urlsplit(server_url).path.rstrip("/") + "/"
+    ).startswith(path + "/")
+
+
+async def _server_metadata(http: OAuthHttp, issuer: str) -> dict[str, Any]:
+    origin, path = _origin(issuer), urlsplit(issuer).path.rstrip("/")
+    candidates = [
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
+        f"{issuer.rstrip('/')}/.well-known/openid-configuration",
+    ]
+    for url in dict.fromkeys(candidates):
+        answer = await http.get(url)
+        if answer.status == 200 and answer.json is not None:
+            if answer.json.get("issuer") != issuer:
+                raise DiscoveryFailed(f"{url} says it is {answer.json.get('issuer')}, not {issuer}")
+            return answer.json
+    raise DiscoveryFailed(f"{issuer} publishes no authorization server metadata")
+
+
+def _scopes(challenged: str | None, supported: Any) -> tuple[str, ...]:
+    if challenged:
+        return tuple(challenged.split())
+    return tuple(str(scope) for scope in supported) if isinstance(supported, list) else ()
+
+
+def _required(metadata: dict[str, Any], name: str, issuer: str) -> str:
+    value = metadata.get(name)
+    if not isinstance(value, str):
+        raise DiscoveryFailed(f"{issuer} names no {name}")
+    return value
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

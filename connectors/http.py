@@ -1,0 +1,87 @@
+"""HTTP to authorization servers and protected resources: guarded addresses, bounded answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+
+from kit.errors import InvalidRequest, UpstreamFailed
+from kit.outbound import OutboundPolicy, guarded_client
+
+MAX_BYTES = 256 * 1024
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A bounded HTTP answer. ``json`` is None unless the body is a JSON object."""
+
+    status: int
+    headers: httpx.Headers
+    json: dict[str, Any] | None
+
+
+class OAuthHttp:
+    """The one client for OAuth traffic. Every URL is somebody else's word, so every URL is checked."""
+
+    def __init__(self, policy: OutboundPolicy) -> None:
+        self._policy = policy
+        self._client = guarded_client(policy, timeout_s=TIMEOUT_S)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def get(self, url: str) -> Answer:
+        """Raises UpstreamFailed if there is no usable HTTP answer."""
+        return await self._send("GET", url, headers={"accept": "application/json"})
+
+    async def post_form(
+        self, url: str, form: Mapping[str, str], *, auth: tuple[str, str] | None = None
+    ) -> Answer:
+        return await self._send(
+            "POST", url, headers={"accept": "application/json"}, data=dict(form), auth=auth
+        )
+
+    async def post_json(self, url: str, body: Any) -> Answer:
+        headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+        return await self._send("POST", url, headers=headers, content=msgspec.json.encode(body))
+
+    def check(self, url: str) -> str:
+        """The URL, if it may be used at all. Raises UpstreamFailed naming it."""
+        try:
+            self._policy.check_url(url, param="url")
+        except InvalidRequest as refusal:
+            raise UpstreamFailed(
+                f"the authorization server names an unusable address {url}: {refusal.message}",
+                code="oauth_bad_url",
+            ) from None
+        return url
+
+    async def _send(self, method: str, url: str, **request: Any) -> Answer:
+        self.check(url)
+        try:
+            async with self._client.stream(method, url, **request) as response:
+                body = b""
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BYTES or response.headers.get("content-type", "").startswith(
+                        "text/event-stream"
+                    ):
+                        break
+                return Answer(response.status_code, response.headers, _object(body))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            host = httpx.URL(url).host
+            raise UpstreamFailed(
+                f"{host} cannot be reached or did not answer", code="oauth_unreachable",
+                details={"reason": type(error).__name__},
+            ) from None  # fmt: skip
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return decoded if isinstance(decoded, dict) else None

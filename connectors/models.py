@@ -1,0 +1,86 @@
+"""Connectors of an account, connect sessions, connections, and our OAuth client registrations."""
+
+from typing import Any
+
+from sqlalchemy import UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from kit.columns import big_int, json_column
+
+
+class Connector(SQLModel, table=True):
+    """An MCP server of an account that end users connect to with their own login."""
+
+    __tablename__ = "connector"
+    __table_args__ = (UniqueConstraint("account_id", "name"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    name: str
+    display_name: str
+    server_url: str
+    created_at: int = Field(sa_column=big_int())
+
+
+class OAuthClient(SQLModel, table=True):
+    """This installation's registration at one authorization server (RFC 7591). Bound to its issuer: it is
+    never used at another one."""
+
+    __tablename__ = "oauth_client"
+    __table_args__ = (UniqueConstraint("issuer", "redirect_uri"),)
+
+    id: str = Field(primary_key=True)
+    issuer: str
+    redirect_uri: str
+    client_id: str
+    client_secret_id: str | None = None
+    auth_method: str
+    created_at: int = Field(sa_column=big_int())
+
+
+class ConnectSession(SQLModel, table=True):
+    """A link for one end user to connect one account: single use, 15 minutes. Only hashes of its token,
+    its OAuth state and its browser's cookie are stored."""
+
+    __tablename__ = "connect_session"
+
+    id: str = Field(primary_key=True)
+    account_id: str = Field(index=True)
+    connector: str
+    end_user_id: str
+    return_url: str | None = None
+    scopes: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
+    token_sha256: str = Field(unique=True)
+    status: str = "open"
+    browser_sha256: str | None = None
+    state_sha256: str | None = Field(default=None, index=True)
+    flow: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    verifier_secret_id: str | None = None
+    connection_id: str | None = None
+    expires_at: int = Field(sa_column=big_int())
+    created_at: int = Field(sa_column=big_int())
+
+
+class Connection(SQLModel, table=True):
+    """An end user's account at a vendor. ``generation`` grows with every new credential."""
+
+    __tablename__ = "connection"
+    __table_args__ = (UniqueConstraint("account_id", "connector", "end_user_id", "label"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    connector: str
+    end_user_id: str
+    label: str = ""
+    kind: str
+    status: str = "active"
+    scopes: list[str] = Field(default_factory=list, sa_column=json_column())
+    secret_id: str
+    generation: int = 1
+    expires_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    oauth: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    refresh_owner: str | None = None
+    refresh_until: int = Field(default=0, sa_column=big_int())
+    last_used_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    created_at: int = Field(sa_column=big_int())
+    updated_at: int = Field(sa_column=big_int())

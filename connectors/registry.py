@@ -1,0 +1,73 @@
+"""What can be connected: an account's own MCP servers first, then the catalogue."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import Session, select
+
+from connectors.catalog import Catalog, CatalogEntry
+from connectors.models import Connector
+from kit.db import Database
+from kit.errors import NotFound
+from kit.ids import new_id
+
+
+@dataclass(frozen=True)
+class ConnectorTarget:
+    """How end users connect: ``oauth`` at the server's own authorization server, or by pasting a key."""
+
+    name: str
+    display_name: str
+    auth: str
+    server_url: str
+    config_schema: dict[str, Any] = field(default_factory=dict)
+    entry: CatalogEntry | None = None
+
+
+def register(
+    session: Session, *, account_id: str, name: str, display_name: str, server_url: str, now_ms: int
+) -> None:
+    """Make an account's MCP server connectable under its name, in the session's transaction."""
+    session.add(
+        Connector(
+            id=new_id("ctor"),
+            account_id=account_id,
+            name=name,
+            display_name=display_name,
+            server_url=server_url,
+            created_at=now_ms,
+        )
+    )
+
+
+def unregister(session: Session, *, account_id: str, name: str) -> None:
+    """Undo ``register``; existing connections stay until they are deleted."""
+    row = session.exec(
+        select(Connector).where(Connector.account_id == account_id, Connector.name == name)
+    ).first()
+    if row is not None:
+        session.delete(row)
+
+
+class ConnectorRegistry:
+    def __init__(self, db: Database, catalog: Catalog) -> None:
+        self._db = db
+        self._catalog = catalog
+
+    async def get(self, account_id: str, name: str) -> ConnectorTarget:
+        """The connector that an account means by ``name``: its server, ``server/tool``, or a slug.
+
+        Raises NotFound.
+        """
+        server = name.removeprefix("qlaud-mcp/").partition("/")[0]
+        query = select(Connector).where(Connector.account_id == account_id, Connector.name == server)
+        async with self._db.session() as session:
+            row = (await session.exec(query)).first()
+        if row is not None:
+            return ConnectorTarget(row.name, row.display_name, "oauth", row.server_url)
+        entry = self._catalog.get(server)
+        if entry is None or entry.auth == "none":
+            raise NotFound(f"there is no connector named {server}", param="connector")
+        return ConnectorTarget(
+            entry.slug, entry.display_name, entry.auth, entry.server_url, entry.config_schema or {}, entry
+        )

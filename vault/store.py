@@ -1,0 +1,80 @@
+"""The vault: secrets go in inside a write transaction, and come out only for who they belong to."""
+
+from sqlmodel import Session
+
+from kit.clock import Clock
+from kit.db import Database
+from kit.ids import new_id
+from vault.envelope import Binding, Envelope, SecretTampered, seal, unseal
+from vault.keyring import KeyRing
+from vault.models import Secret
+
+
+class SecretNotFound(Exception):
+    """There is no such secret (any more)."""
+
+
+class Vault:
+    """Seals and opens secrets. Plaintext exists only in the caller's hands."""
+
+    def __init__(self, db: Database, keyring: KeyRing, clock: Clock) -> None:
+        self._db = db
+        self._keyring = keyring
+        self._clock = clock
+
+    def seal(self, session: Session, *, account_id: str, owner: str, purpose: str, plaintext: bytes) -> str:
+        """Store a secret in the session's transaction; returns its id (``sec_…``)."""
+        now = self._clock.now_ms()
+        secret_id = new_id("sec")
+        envelope = seal(plaintext, Binding(account_id, owner, purpose, secret_id), self._keyring)
+        session.add(
+            Secret(
+                id=secret_id,
+                account_id=account_id,
+                owner=owner,
+                purpose=purpose,
+                key_version=envelope.key_version,
+                wrapped_key=envelope.wrapped_key,
+                sealed=envelope.sealed,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        return secret_id
+
+    def replace(
+        self,
+        session: Session,
+        secret_id: str,
+        *,
+        account_id: str,
+        owner: str,
+        purpose: str,
+        plaintext: bytes,
+    ) -> None:
+        """Put another value in a secret's place. Raises SecretNotFound."""
+        row = session.get(Secret, secret_id)
+        if row is None or (row.account_id, row.owner, row.purpose) != (account_id, owner, purpose):
+            raise SecretNotFound(secret_id)
+        envelope = seal(plaintext, Binding(account_id, owner, purpose, secret_id), self._keyring)
+        row.key_version, row.wrapped_key = envelope.key_version, envelope.wrapped_key
+        row.sealed, row.updated_at = envelope.sealed, self._clock.now_ms()
+        session.add(row)
+
+    def forget(self, session: Session, secret_id: str) -> None:
+        """Delete a secret; nothing happens if it is gone already."""
+        row = session.get(Secret, secret_id)
+        if row is not None:
+            session.delete(row)
+
+    async def open(self, secret_id: str, *, account_id: str, owner: str, purpose: str) -> bytes:
+        """The plaintext. Raises SecretNotFound, or SecretTampered if it does not open for these."""
+        async with self._db.session() as session:
+            row = await session.get(Secret, secret_id)
+        if row is None:
+            raise SecretNotFound(secret_id)
+        envelope = Envelope(row.key_version, row.wrapped_key, row.sealed)
+        return unseal(envelope, Binding(account_id, owner, purpose, row.id), self._keyring)
+
+
+__all__ = ["SecretNotFound", "SecretTampered", "Vault"]
