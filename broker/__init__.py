@@ -1,0 +1,1 @@
+"""Tools: the registry, schemas, and dispatch over MCP and signed webhooks."""

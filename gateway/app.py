@@ -13,11 +13,14 @@ from starlette.types import ASGIApp
 
 from broker.broker import Broker
 from broker.mcp_pool import StdioServer
-from broker.routes import broker_routes
+from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import Catalog
+from connectors.clients import OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connections import Connected, Connections
-from connectors.routes import connector_routes
+from connectors.http import OAuthHttp
+from connectors.registry import ConnectorRegistry
+from connectors.routes import connect_pages, connection_routes
 from gateway.accounts.bootstrap import Bootstrapped, bootstrap
 from gateway.accounts.keys import ApiKeys
 from gateway.accounts.models import Account
@@ -74,17 +77,20 @@ class App:
         self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
         self.billing = Billing(db, clock)
 
-        catalog = Catalog.load(settings.catalog_dir)
-        self.connections = Connections(db, vault, clock, policy, catalog=catalog)
+        self._catalog = catalog = Catalog.load(settings.catalog_dir)
+        public_url = settings.resolved_public_url
+        self._oauth_http = http = OAuthHttp(policy)
+        registry = ConnectorRegistry(db, catalog)
+        clients = OAuthClients(db, vault, clock, http, f"{public_url}/connect/callback")
+        self.connections = Connections(db, vault, clock, http, clients, registry)
         self.connect_sessions = ConnectSessions(
-            db, self.connections, clock, public_url=settings.resolved_public_url
+            db, vault, clock, http, clients, registry, self.connections, public_url=public_url
         )
         self.broker = Broker(
             db=db,
             vault=vault,
             connections=self.connections,
             connect_sessions=self.connect_sessions,
-            catalog=catalog,
             clock=clock,
             policy=policy,
             operator_servers={
@@ -135,6 +141,7 @@ class App:
         """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
         await self.engine.close()
         await self.broker.close()
+        await self._oauth_http.close()
         await self.billing.close()
         await self._upstream.close()
         await self.db.close()
@@ -176,8 +183,14 @@ class App:
             billing_routes(self.billing, reports, self.keys, self._clock),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
-            broker_routes(self.broker),
-            connector_routes(self.connections, self.connect_sessions, account_name=self._account_name),
+            tool_routes(self.broker),
+            mcp_server_routes(self.broker, self._catalog),
+            connection_routes(self.connections, self.connect_sessions),
+            connect_pages(
+                self.connect_sessions,
+                self._account_name,
+                secure_cookie=self.settings.resolved_public_url.startswith("https:"),
+            ),
         ):
             api.include_router(router)
 

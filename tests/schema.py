@@ -1,28 +1,8 @@
-"""Creates the schema in a test database."""
+"""Creates the schema in a test database, by the migrations that users run."""
 
-import importlib
-
-from sqlmodel import SQLModel
-
-from kit.db import parse_database_url, sync_engine
-
-TABLES = (
-    "vault.models",
-    "connectors.models",
-    "broker.models",
-    "threads.models",
-    "gateway.accounts.models",
-    "gateway.billing.models",
-)
+from gateway.migrations import migrate
+from kit.db import parse_database_url
 
 
 def create_schema(url: str) -> None:
-    for module in TABLES:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not module.startswith(error.name):
-                raise
-    engine = sync_engine(parse_database_url(url))
-    SQLModel.metadata.create_all(engine)
-    engine.dispose()
+    migrate(parse_database_url(url))

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import true
 from sqlmodel import Session, col, select, update
 
-from broker.toolset import NeedsConnection
+from broker.calls import NeedsConnection
 from kit.caller import Caller
 from kit.clock import Clock
 from kit.db import Database

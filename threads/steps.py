@@ -9,7 +9,8 @@ from typing import Any
 from sqlmodel import Session
 
 from broker.broker import Broker
-from broker.toolset import NeedsConnection, ToolCall, ToolResult, ToolScope, Toolset
+from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope
+from broker.toolset import Toolset
 from kit.clock import Clock
 from kit.errors import HeddleError
 from threads.accumulate import MessageAccumulator, StreamOutOfOrder

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from broker.broker import Broker
-from broker.toolset import ToolScope, ToolSelection
+from broker.calls import ToolScope, ToolSelection
 from kit.caller import Caller
 from kit.clock import Clock
 from kit.db import Database

@@ -1,0 +1,84 @@
+"""What goes into the broker and what comes out: scopes, selections, calls, results."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+MAX_RESULT_CHARS = 100_000
+CUT_MARK = "\n[… {cut} characters left out …]\n"
+
+
+@dataclass(frozen=True)
+class ToolScope:
+    """On whose behalf tools are resolved and called."""
+
+    account_id: str
+    end_user_id: str | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ToolSelection:
+    """Which tools a turn may use: none, those named (ids or names), or all of the account's."""
+
+    mode: Literal["none", "explicit", "tenant"]
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call as the model made it; ``name`` is the model-safe name."""
+
+    tool_use_id: str
+    name: str
+    input: dict[str, Any]
+    iteration: int = 1
+    created_at: int = 0
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a call came to: ``output`` for the client's event, ``content`` (Anthropic ``tool_result``
+    blocks) for the model, ``record`` for the developer (target, status, latency_ms, bytes; no secrets)."""
+
+    output: Any
+    content: list[dict[str, Any]]
+    is_error: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NeedsConnection:
+    """The call cannot be made before the end user has connected an account."""
+
+    connector: str
+    display_name: str
+    connect_url: str = field(repr=False)
+    expires_at: int = 0
+
+
+def error_result(message: str, record: dict[str, Any] | None = None) -> ToolResult:
+    """A failure that the model is told of, in words it can act on."""
+    return ToolResult(
+        output={"error": message},
+        content=[{"type": "text", "text": message}],
+        is_error=True,
+        record=record or {},
+    )
+
+
+def json_result(output: Any, *, is_error: bool, record: dict[str, Any]) -> ToolResult:
+    """A JSON output: a text goes to the model as it is, anything else as JSON text."""
+    text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
+    return ToolResult(output, [{"type": "text", "text": shorten(text)}], is_error, record)
+
+
+def shorten(text: str) -> str:
+    """Keep head and tail of an oversize text, with a mark where it was cut."""
+    if len(text) <= MAX_RESULT_CHARS:
+        return text
+    keep = MAX_RESULT_CHARS // 2
+    return text[:keep] + CUT_MARK.format(cut=len(text) - 2 * keep) + text[-keep:]

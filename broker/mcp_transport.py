@@ -1,0 +1,136 @@
+"""The HTTP transport under all MCP clients: one guarded pool, errors as answers, bounded bodies.
+
+A transport error inside one request would take down every other call of the same SDK client, so errors
+are turned into synthetic 5xx answers here; what really happened is noted for the call that caused it.
+"""
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import httpcore2
+import httpx2
+
+from kit.outbound import OutboundPolicy, guarded_backend
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+READ_TIMEOUT_S = 300.0
+CONNECT_TIMEOUT_S = 10.0
+
+
+@dataclass
+class HttpTrace:
+    """What one call saw on the wire."""
+
+    statuses: list[int] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    too_large: bool = False
+
+    @property
+    def unauthorized(self) -> bool:
+        return 401 in self.statuses
+
+    @property
+    def never_sent(self) -> bool:
+        """Whether the request certainly did not reach the server."""
+        return bool(self.errors) and all(error in {"ConnectError", "ConnectTimeout"} for error in self.errors)
+
+
+TRACE: ContextVar[HttpTrace | None] = ContextVar("mcp_http_trace", default=None)
+
+
+class SharedTransport:
+    """The process-wide connection pool to MCP servers."""
+
+    def __init__(self, policy: OutboundPolicy) -> None:
+        self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
+        self._inner._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=ssl.create_default_context(),
+            max_connections=500,
+            max_keepalive_connections=100,
+            keepalive_expiry=30.0,
+            http1=True,
+            network_backend=guarded_backend(httpcore2, policy),
+        )
+
+    def client(self, headers: "RequestHeaders") -> httpx2.AsyncClient:
+        """A cheap client of its own headers over the shared pool."""
+        return httpx2.AsyncClient(
+            transport=_Borrowed(self._inner),
+            auth=headers,
+            timeout=httpx2.Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._inner.aclose()
+
+
+class RequestHeaders(httpx2.Auth):
+    """Puts the current credential on every request; replaced when the credential is renewed."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = dict(headers)
+
+    def __repr__(self) -> str:
+        return f"RequestHeaders({list(self.headers)})"
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        request.headers.update(self.headers)
+        yield request
+
+
+class _Borrowed(httpx2.AsyncBaseTransport):
+    """The shared transport as one client sees it: not closed with the client, never raising."""
+
+    def __init__(self, inner: httpx2.AsyncHTTPTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        trace = TRACE.get()
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx2.TransportError as error:
+            if trace is not None:
+                trace.errors.append(type(error).__name__)
+            return httpx2.Response(503, content=b"", request=request)
+        if trace is not None:
+            trace.statuses.append(response.status_code)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        return httpx2.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_BoundedStream(response.stream, trace),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """The pool outlives the client."""
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    """A body that ends early instead of failing: when it is too large, or the connection breaks."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, trace: HttpTrace | None) -> None:
+        self._inner = inner
+        self._trace = trace
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        try:
+            async for chunk in self._inner:
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    if self._trace is not None:
+                        self._trace.too_large = True
+                    return
+                yield chunk
+        except httpx2.TransportError as error:
+            if self._trace is not None:
+                self._trace.errors.append(type(error).__name__)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

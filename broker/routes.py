@@ -1,0 +1,190 @@
+"""Tools and MCP servers over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from broker.broker import Broker
+from broker.calls import NeedsConnection, ToolCall, ToolScope, ToolSelection
+from broker.schemas import (
+    CallTool,
+    CreateServer,
+    CreateTool,
+    TestTool,
+    ToolFields,
+    render_server,
+    render_tool,
+)
+from broker.servers import NewServer
+from broker.webhook import Exchange
+from connectors.catalog import Catalog, CatalogEntry
+from kit.caller import Admin, Standard
+from kit.errors import Conflict, InvalidRequest, NotFound
+from kit.ids import new_id
+from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+
+
+def tool_routes(broker: Broker) -> APIRouter:
+    router = APIRouter(prefix="/v1/tools", tags=["tools"])
+    registry = broker.registry
+
+    @router.post("", status_code=201)
+    async def create_tool(body: CreateTool, caller: Admin) -> dict[str, Any]:
+        broker.policy.check_url(body.webhook_url, param="webhook_url")
+        tool, secret = await registry.create(caller.account_id, body.model_dump())
+        return {**render_tool(tool), "secret": secret}
+
+    @router.get("")
+    async def list_tools(
+        caller: Standard, limit: Limit = DEFAULT_LIMIT, cursor: str | None = None
+    ) -> dict[str, Any]:
+        before = decode_cursor(cursor, int, str) if cursor else None
+        rows = await registry.page(caller.account_id, limit=limit, before=before)
+        answer = page(rows, limit, render_tool, lambda row: (row.created_at, row.id))
+        return {**answer, "tools": answer["data"]}
+
+    @router.post("/call")
+    async def call_tool(body: CallTool, caller: Standard) -> dict[str, Any]:
+        end_user_id = caller.acting_for(body.end_user_id)
+        scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
+        toolset = await broker.toolset(scope, ToolSelection("explicit", (body.name,)))
+        safe_name = toolset.find_display(body.name) or next(iter(toolset.tools), None)
+        if toolset.required or safe_name is None or len(toolset.tools) > 1:
+            if toolset.required:
+                raise _connection_required(toolset.required[0])
+            raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
+        call = ToolCall(tool_use_id=new_id("call"), name=safe_name, input=body.input)
+        result = await broker.dispatch(scope, toolset, call)
+        if isinstance(result, NeedsConnection):
+            raise _connection_required(result)
+        return {
+            "tool": body.name,
+            "output": result.output,
+            "is_error": result.is_error,
+            "content": result.content,
+            "dispatch": result.record,
+        }
+
+    @router.get("/{tool_id}")
+    async def get_tool(tool_id: str, caller: Standard) -> dict[str, Any]:
+        return render_tool(await registry.get(caller.account_id, tool_id))
+
+    @router.patch("/{tool_id}")
+    async def edit_tool(tool_id: str, body: ToolFields, caller: Admin) -> dict[str, Any]:
+        if body.webhook_url is not None:
+            broker.policy.check_url(body.webhook_url, param="webhook_url")
+        changes = body.model_dump(exclude_none=True)
+        return render_tool(await registry.edit(caller.account_id, tool_id, changes))
+
+    @router.delete("/{tool_id}")
+    async def delete_tool(tool_id: str, caller: Admin) -> dict[str, Any]:
+        await registry.delete(caller.account_id, tool_id)
+        return {"id": tool_id, "object": "tool.deleted", "deleted": True}
+
+    @router.post("/{tool_id}/rotate-secret")
+    async def rotate_secret(tool_id: str, caller: Admin) -> dict[str, Any]:
+        return {"id": tool_id, "secret": await registry.rotate_secret(caller.account_id, tool_id)}
+
+    @router.post("/{tool_id}/test")
+    async def test_tool(tool_id: str, body: TestTool, caller: Admin) -> dict[str, Any]:
+        tool = await registry.get(caller.account_id, tool_id)
+        exchange = Exchange()
+        call = ToolCall(tool_use_id=new_id("test"), name=tool.name, input=body.input)
+        result = await broker.webhooks.call(
+            await registry.target(tool), ToolScope(caller.account_id), call, exchange
+        )
+        return {
+            "output": result.output,
+            "is_error": result.is_error,
+            "dispatch": result.record,
+            "request": {"headers": exchange.request_headers, "body": exchange.request_body},
+            "response": {"status": exchange.status, "body": exchange.response_body},
+        }
+
+    return router
+
+
+def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["mcp servers"])
+    servers = broker.servers
+
+    @router.post("/mcp-servers", status_code=201)
+    async def create_server(body: CreateServer, caller: Admin) -> dict[str, Any]:
+        new = _new_server(body, catalog)
+        broker.policy.check_url(new.server_url, param="server_url")
+        server, tools = await servers.create(caller.account_id, new)
+        return render_server(await servers.get(caller.account_id, server.id), tools)
+
+    @router.get("/mcp-servers")
+    async def list_servers(caller: Standard) -> dict[str, Any]:
+        rows = await servers.all(caller.account_id)
+        data = [render_server(row, await servers.tools(row)) for row in rows]
+        return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
+
+    @router.get("/mcp-servers/{server_id}")
+    async def get_server(server_id: str, caller: Standard) -> dict[str, Any]:
+        row = await servers.get(caller.account_id, server_id)
+        return render_server(row, await servers.tools(row))
+
+    @router.delete("/mcp-servers/{server_id}")
+    async def delete_server(server_id: str, caller: Admin) -> dict[str, Any]:
+        await servers.delete(await servers.get(caller.account_id, server_id))
+        return {"id": server_id, "object": "mcp_server.deleted", "deleted": True}
+
+    @router.post("/mcp-servers/{server_id}/refresh")
+    async def refresh_server(server_id: str, caller: Admin, end_user_id: str | None = None) -> dict[str, Any]:
+        row = await servers.get(caller.account_id, server_id)
+        changes = await servers.refresh(row, ToolScope(caller.account_id, end_user_id))
+        return {"added": changes.added, "removed": changes.removed, "changed": changes.changed}
+
+    @router.get("/mcp-catalog")
+    async def list_catalog(q: str = "", category: str | None = None) -> dict[str, Any]:
+        wanted = q.lower()
+        data = [
+            _render_entry(entry)
+            for entry in catalog
+            if (wanted in entry.slug or wanted in entry.display_name.lower())
+            and category in {None, entry.category}
+        ]
+        return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
+
+    return router
+
+
+def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
+    if body.catalog_slug is None:
+        assert body.name is not None and body.server_url is not None
+        return NewServer(body.name, body.server_url, body.auth_mode, headers=body.auth_headers or {})
+    entry = catalog.get(body.catalog_slug)
+    if entry is None:
+        raise NotFound(f"the catalogue has no entry {body.catalog_slug}", param="catalog_slug")
+    headers = dict(body.auth_headers or {})
+    if body.config is not None:
+        headers |= entry.header_values(body.config)
+    return NewServer(body.name or entry.slug, entry.server_url, body.auth_mode, entry.slug, headers)
+
+
+def _render_entry(entry: CatalogEntry) -> dict[str, Any]:
+    return {
+        "slug": entry.slug,
+        "display_name": entry.display_name,
+        "category": entry.category,
+        "server_url": entry.server_url,
+        "auth": entry.auth,
+        "config_schema": entry.config_schema,
+        "docs_url": entry.docs_url,
+    }
+
+
+def _connection_required(need: NeedsConnection) -> Conflict:
+    return Conflict(
+        f"the end user must connect {need.display_name} first",
+        code="connection_required",
+        details={
+            "connector": need.connector,
+            "connect_url": need.connect_url,
+            "expires_at": need.expires_at,
+        },
+    )

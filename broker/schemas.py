@@ -1,0 +1,145 @@
+"""JSON shapes of tools and MCP servers."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from broker.models import McpServer, McpTool, Tool
+from broker.names import MODEL_NAME, SERVER_NAME
+from broker.schema import check_schema
+from kit.errors import InvalidRequest, Unsupported
+
+MAX_DESCRIPTION = 10_000
+MAX_TIMEOUT_MS = 120_000
+
+
+class ToolFields(BaseModel):
+    description: str | None = Field(default=None, max_length=MAX_DESCRIPTION)
+    timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
+    webhook_url: str | None = Field(default=None, max_length=2000)
+    input_schema: dict[str, Any] | None = None
+    idempotent: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            if body.get("provider") is not None:
+                raise Unsupported("provider: built-in tools are not available yet", param="provider")
+            if body.get("approval") not in {None, "never"}:
+                raise Unsupported("approval: only never is available yet", param="approval")
+        return body
+
+    @field_validator("input_schema")
+    @classmethod
+    def _is_a_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if schema is None else check_schema(schema)
+
+
+class CreateTool(ToolFields):
+    name: str = Field(min_length=1, max_length=64)
+    webhook_url: str = Field(max_length=2000)
+    description: str = Field(default="", max_length=MAX_DESCRIPTION)
+    input_schema: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    timeout_ms: int = Field(default=30_000, ge=100, le=MAX_TIMEOUT_MS)
+    idempotent: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _is_model_safe(cls, name: str) -> str:
+        if not MODEL_NAME.fullmatch(name):
+            raise ValueError("expected 1 to 64 letters, digits, underscores or hyphens")
+        return name
+
+
+class TestTool(BaseModel):
+    input: dict[str, Any] = Field(default_factory=dict)
+
+
+class CallTool(BaseModel):
+    name: str = Field(min_length=1, max_length=200)
+    input: dict[str, Any] = Field(default_factory=dict)
+    end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
+    thread_id: str | None = Field(default=None, max_length=100)
+
+
+class CreateServer(BaseModel):
+    name: str | None = None
+    server_url: str | None = Field(default=None, max_length=2000)
+    catalog_slug: str | None = Field(default=None, max_length=64)
+    auth_mode: Literal["tenant", "per_user"] = "tenant"
+    auth_headers: dict[str, str] | None = Field(default=None, max_length=20)
+    config: dict[str, str] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            for name in ("allow_sampling", "pin", "tools"):
+                if body.get(name):
+                    raise Unsupported(f"{name}: not available yet", param=name)
+            if body.get("approval") not in {None, "never"}:
+                raise Unsupported("approval: only never is available yet", param="approval")
+        return body
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not SERVER_NAME.fullmatch(name):
+            raise ValueError(f"expected a name like my-server ({SERVER_NAME.pattern})")
+        return name
+
+    @field_validator("auth_headers")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, str] | None) -> dict[str, str] | None:
+        for name, value in (headers or {}).items():
+            if not name.replace("-", "").isalnum() or not value.isascii() or not value.isprintable():
+                raise ValueError(f"{name[:40]} is not a valid HTTP header")
+        return headers
+
+    @model_validator(mode="after")
+    def _names_one_server(self) -> "CreateServer":
+        if (self.server_url is None) == (self.catalog_slug is None):
+            raise InvalidRequest("expected either server_url or catalog_slug", param="server_url")
+        if self.name is None and self.catalog_slug is None:
+            raise InvalidRequest("name: expected a name for the server", param="name")
+        return self
+
+
+def render_tool(tool: Tool) -> dict[str, Any]:
+    """A tool as the wire shows it; never its secret."""
+    return {
+        "id": tool.id,
+        "object": "tool",
+        "name": tool.name,
+        "kind": tool.kind,
+        "description": tool.description,
+        "input_schema": tool.input_schema,
+        "webhook_url": tool.webhook_url,
+        "timeout_ms": tool.timeout_ms,
+        "idempotent": tool.idempotent,
+        "created_at": tool.created_at,
+        "updated_at": tool.updated_at,
+    }
+
+
+def render_server(server: McpServer, tools: list[McpTool]) -> dict[str, Any]:
+    return {
+        "id": server.id,
+        "object": "mcp_server",
+        "name": server.name,
+        "server_url": server.server_url,
+        "catalog_slug": server.catalog_slug,
+        "auth_mode": server.auth_mode,
+        "discovered_at": server.discovered_at,
+        "tools": [
+            {
+                "name": f"{server.name}/{tool.name}",
+                "description": tool.description,
+                "input_schema": tool.input_schema,
+                "definition_sha256": tool.definition_sha256,
+            }
+            for tool in tools
+        ],
+        "created_at": server.created_at,
+    }

@@ -1,0 +1,72 @@
+"""The tools of one turn: what the model is shown, and what each name means."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.calls import NeedsConnection
+from broker.mcp_pool import McpTarget
+from broker.models import McpServer, McpTool, Tool
+from broker.names import model_names
+
+
+@dataclass(frozen=True)
+class BoundTool:
+    """One tool of a toolset: a webhook, a tool of an MCP server, or of a server the operator runs."""
+
+    display_name: str
+    description: str
+    input_schema: dict[str, Any]
+    retry_safe: bool
+    webhook: Tool | None = None
+    server: McpServer | None = None
+    operator_target: McpTarget | None = None
+    mcp_name: str = ""
+
+    @classmethod
+    def of_webhook(cls, tool: Tool) -> "BoundTool":
+        return cls(tool.name, tool.description, tool.input_schema, tool.idempotent, webhook=tool)
+
+    @classmethod
+    def of_server(cls, server: McpServer, tool: McpTool) -> "BoundTool":
+        return cls(
+            f"{server.name}/{tool.name}",
+            tool.description,
+            tool.input_schema,
+            tool.retry_safe,
+            server=server,
+            mcp_name=tool.name,
+        )
+
+
+@dataclass
+class Toolset:
+    """Tools by model-safe name, in an order that does not change from turn to turn (prompt caches)."""
+
+    tools: dict[str, BoundTool] = field(default_factory=dict)
+    required: tuple[NeedsConnection, ...] = ()
+    """Servers whose tools cannot be known before this end user has connected."""
+
+    @classmethod
+    def build(cls, bound: list[BoundTool], required: tuple[NeedsConnection, ...] = ()) -> "Toolset":
+        by_name = {tool.display_name: tool for tool in bound}
+        names = model_names(by_name)
+        return cls({names[name]: by_name[name] for name in sorted(by_name)}, required)
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """The tools in Anthropic's form."""
+        return [
+            {
+                "name": name,
+                "description": tool.description,
+                "input_schema": {"type": "object", **tool.input_schema},
+            }
+            for name, tool in self.tools.items()
+        ]
+
+    def find(self, model_name: str) -> BoundTool | None:
+        return self.tools.get(model_name)
+
+    def find_display(self, name: str) -> str | None:
+        """The model-safe name of a tool given by its full name."""
+        return next((safe for safe, tool in self.tools.items() if tool.display_name == name), None)
