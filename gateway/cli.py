@@ -90,9 +90,13 @@ def demo(
     stay: Annotated[bool, typer.Option(help="Leave the servers running at the end.")] = True,
 ) -> None:
     """Play one conversation from end to end: key, thread, consent, tool call, answer, ledger."""
-    from gateway.demo.story import run_demo
+    from gateway.demo.story import DemoFailed, run_demo
 
-    run_demo(port=port, data_dir=data_dir, stay=stay)
+    try:
+        run_demo(port=port, data_dir=data_dir, stay=stay)
+    except DemoFailed as failure:
+        err.print(f"[bold red]heddle demo:[/] {failure}", markup=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()

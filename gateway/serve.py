@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import uvicorn
@@ -12,7 +13,7 @@ import uvicorn
 from gateway.app import App
 from gateway.inference.providers import Provider, configured_providers, sim_provider
 from gateway.settings import BadSettings, Settings
-from gateway.sim.server import SimServer
+from gateway.sim.server import sim_server
 
 GRACE_S = 10
 BACKLOG = 2048
@@ -24,6 +25,7 @@ class Serving:
 
     url: str
     app: App
+    account_id: str
     new_admin_key: str | None
     providers: list[str]
 
@@ -55,15 +57,11 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> N
     listener = bind(settings.host, settings.port)
     port = listener.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
-    sim = SimServer() if use_sim else None
-    try:
-        if sim is not None:
-            providers["sim"] = sim_provider(await sim.start("127.0.0.1", 0))
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        if use_sim:
+            providers["sim"] = sim_provider(await stack.enter_async_context(sim_server()))
         await _serve_app(settings, providers, listener, on_ready)
-    finally:
-        listener.close()
-        if sim is not None:
-            await sim.stop()
 
 
 async def _serve_app(
@@ -90,7 +88,7 @@ async def _serve_app(
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
-        on_ready(Serving(url, app, first.new_admin_key, sorted(providers)))
+        on_ready(Serving(url, app, first.account_id, first.new_admin_key, sorted(providers)))
         await serving
     finally:
         await app.close()

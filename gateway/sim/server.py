@@ -1,16 +1,15 @@
 """The simulated provider's HTTP server: plain ASGI on uvicorn."""
 
 import asyncio
-import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
+from gateway.loopback import served
 from gateway.sim import anthropic, openai_chat
 from gateway.sim.conversation import Conversation, Refused, read_anthropic, read_openai
 from gateway.sim.grammar import Directives, parse_directives
@@ -144,31 +143,8 @@ def _authenticate(scope: Scope) -> None:
         raise Refused(401, "authentication_error", "x-api-key header is required")
 
 
-class SimServer:
-    """Runs the simulator on a loopback port inside another process's event loop."""
-
-    def __init__(self) -> None:
-        self._server: uvicorn.Server | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen; returns the base URL. Raises OSError if the port is taken."""
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        config = uvicorn.Config(
-            SimApp(), lifespan="off", access_log=False, log_config=None, log_level="critical",
-            timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        self._server = uvicorn.Server(config)
-        # The process that runs the simulator handles its own signals.
-        self._server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
-        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
-        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.005)
-        return f"http://{host}:{listener.getsockname()[1]}"
-
-    async def stop(self) -> None:
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = True
-            await self._task
+@asynccontextmanager
+async def sim_server() -> AsyncIterator[str]:
+    """Run the simulator on a loopback port inside this process; yields its base URL."""
+    async with served(lambda _url: SimApp()) as base_url:
+        yield base_url
