@@ -169,10 +169,10 @@ async def _token_request(
 def _authenticated(
     form: Mapping[str, str], client: ClientIdentity
 ) -> tuple[dict[str, str], tuple[str, str] | None]:
+    fields = {**form, "client_id": client.client_id}  # some servers want it beside Basic, too
     if client.client_secret is not None and client.auth_method == "client_secret_basic":
         # Both are form-encoded before they are joined (RFC 6749, section 2.3.1).
-        return dict(form), (quote_plus(client.client_id), quote_plus(client.client_secret))
-    fields = {**form, "client_id": client.client_id}
+        return fields, (quote_plus(client.client_id), quote_plus(client.client_secret))
     if client.client_secret is not None:
         fields["client_secret"] = client.client_secret
     return fields, None

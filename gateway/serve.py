@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 
 import uvicorn
@@ -28,6 +29,8 @@ class Serving:
     account_id: str
     new_admin_key: str | None
     providers: list[str]
+    stop: Callable[[], None]
+    """Ends the server as a signal would."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -84,14 +87,29 @@ async def _serve_app(
             server_header=False,
         )
         server = uvicorn.Server(config)
+        stop = _stop_on_signals(server)
         url = settings.resolved_public_url
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
-        on_ready(Serving(url, app, first.account_id, first.new_admin_key, sorted(providers)))
+        on_ready(Serving(url, app, first.account_id, first.new_admin_key, sorted(providers), stop))
         await serving
     finally:
         await app.close()
+
+
+def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
+    """End the server on SIGINT and SIGTERM and then close the app. (uvicorn's own handlers would repeat the
+    signal once the server has ended, and so kill the process before anything could be closed.)"""
+
+    def stop() -> None:
+        server.should_exit = True
+
+    server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return stop
 
 
 def configure_logging(level: str) -> None:

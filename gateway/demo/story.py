@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import secrets
-import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -106,17 +105,15 @@ async def _heddle(
     )
     ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(settings, on_ready=ready.set_result))
-    await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([task, asyncio.ensure_future(ready)], return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
         raise DemoFailed("the server ended before it listened")
     try:
         yield ready.result(), task
     finally:
-        if not task.done():
-            signal.raise_signal(signal.SIGTERM)
-        with suppress(KeyboardInterrupt):
-            await task
+        ready.result().stop()
+        await task
 
 
 class _Story:
@@ -203,7 +200,8 @@ class _Story:
         ledger = (await self._get("/v1/billing/ledger?limit=100"))["data"]
         for entry in reversed(ledger):
             tell.line(
-                f"ledger {entry['seq']}  {entry['kind']:<7} {entry['amount_usd']:>14} USD  {entry['reference']}"
+                f"ledger {entry['seq']}  {entry['kind']:<7} {entry['amount_usd']:>14} USD"
+                f"  {entry['reference']}"
             )
         balance = await self._get("/v1/billing/balance")
         total = sum(round(float(entry["amount_usd"]) * 1e9) for entry in ledger)
