@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from broker.broker import Broker
 from broker.mcp_pool import StdioServer
 from broker.routes import mcp_server_routes, tool_routes
-from connectors.catalog import Catalog
+from connectors.catalog import BadCatalogEntry, Catalog
 from connectors.clients import OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connections import Connected, Connections
@@ -40,7 +40,7 @@ from gateway.inference.routes import model_routes
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.migrations import migrate
-from gateway.settings import Settings
+from gateway.settings import BadSettings, Settings
 from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
 from kit.db import Database
@@ -67,7 +67,13 @@ class App:
     """One process of Heddle: ``App.open`` builds it, ``start`` before serving ``asgi``, then ``close``."""
 
     def __init__(
-        self, settings: Settings, db: Database, vault: Vault, providers: Mapping[str, Provider], clock: Clock
+        self,
+        settings: Settings,
+        db: Database,
+        vault: Vault,
+        catalog: Catalog,
+        providers: Mapping[str, Provider],
+        clock: Clock,
     ) -> None:
         self.settings = settings
         self.db = db
@@ -77,7 +83,7 @@ class App:
         self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
         self.billing = Billing(db, clock)
 
-        self._catalog = catalog = Catalog.load(settings.catalog_dir)
+        self._catalog = catalog
         public_url = settings.resolved_public_url
         self._oauth_http = http = OAuthHttp(policy)
         registry = ConnectorRegistry(db, catalog)
@@ -114,12 +120,20 @@ class App:
     ) -> "App":
         """Migrate the database, load the vault's keys, wire everything. Raises BadSettings."""
         clock = clock or SystemClock()
+        try:
+            catalog = Catalog.load(settings.catalog_dir)
+        except BadCatalogEntry as error:
+            raise BadSettings(str(error)) from None
         db = Database(settings.resolved_database_url)
-        migrate(db.url)
-        async with db.session() as session:
-            secrets_exist = (await session.exec(select(Secret.id).limit(1))).first() is not None
-        vault = Vault(db, load_key_ring(settings, secrets_exist=secrets_exist), clock)
-        return cls(settings, db, vault, providers, clock)
+        try:
+            migrate(db.url)
+            async with db.session() as session:
+                secrets_exist = (await session.exec(select(Secret.id).limit(1))).first() is not None
+            vault = Vault(db, load_key_ring(settings, secrets_exist=secrets_exist), clock)
+            return cls(settings, db, vault, catalog, providers, clock)
+        except BaseException:
+            await db.close()
+            raise
 
     async def start(self) -> Bootstrapped:
         """Start the background work; make sure there is an account. Turns that were cut off go on."""

@@ -105,7 +105,8 @@ async def _heddle(
     )
     ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(settings, on_ready=ready.set_result))
-    await asyncio.wait([task, asyncio.ensure_future(ready)], return_when=asyncio.FIRST_COMPLETED)
+    ended: list[asyncio.Future[Any]] = [task, ready]
+    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
         raise DemoFailed("the server ended before it listened")

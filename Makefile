@@ -1,0 +1,60 @@
+# Two commands do everything: `make serve` and `make test`. Both make the environment they need first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.PHONY: help serve test demo bench check lock clean
+
+help:
+	@echo "make serve   set up, migrate, and serve on http://127.0.0.1:8787"
+	@echo "make demo    play one conversation from end to end"
+	@echo "make test    set up and run every check and test"
+	@echo "make bench   measure the gateway (docs/benchmarks.md)"
+	@echo "make lock    resolve the dependencies anew"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Heddle needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+# Development defaults: tools and MCP servers on this machine may be called.
+serve: $(RUNTIME)
+	@HEDDLE_ALLOW_PRIVATE_TARGETS="$${HEDDLE_ALLOW_PRIVATE_TARGETS-loopback}" exec $(BIN)/heddle serve
+
+demo: $(RUNTIME)
+	@exec $(BIN)/heddle demo
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+bench: $(DEV)
+	$(BIN)/python -m bench.gateway
+
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --upgrade --extra dev -c requirements.lock \
+		pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache

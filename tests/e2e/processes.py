@@ -1,0 +1,75 @@
+"""A real ``heddle serve`` process for tests that kill it, read its output or its files."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+ADMIN_KEY = "ak_live_" + "e2e0" * 16
+START_TIMEOUT_S = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class HeddleProcess:
+    """``heddle serve`` in a folder of its own. ``kill`` is SIGKILL; ``start`` may be called again."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.output = folder / "output.txt"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")},
+            "HEDDLE_PORT": str(self.port),
+            "HEDDLE_DATA_DIR": str(folder / "data"),
+            "HEDDLE_BOOTSTRAP_ADMIN_KEY": ADMIN_KEY,
+            "HEDDLE_ALLOW_PRIVATE_TARGETS": "loopback",
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.cli", "serve"],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                assert self._process.poll() is None, self.output.read_text()
+                time.sleep(0.05)
+        raise AssertionError(f"the server did not start: {self.output.read_text()}")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(30)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def client(self, key: str = ADMIN_KEY) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"x-api-key": key}, timeout=30)

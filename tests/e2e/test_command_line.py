@@ -1,0 +1,115 @@
+"""What a person sees at the terminal: the first start, and one clear line for what goes wrong."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import HeddleProcess, free_port
+
+
+def heddle(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "HEDDLE_DATA_DIR": str(folder / "data"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def the_one_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_the_first_start_prints_the_admin_key_once(tmp_path: Path) -> None:
+    process = HeddleProcess(tmp_path)
+    del process.environment["HEDDLE_BOOTSTRAP_ADMIN_KEY"]
+    process.start()
+    found = re.findall(r"ak_live_[0-9a-f]{64}", process.output.read_text())
+    assert len(found) == 1
+    with process.client(found[0]) as client:
+        assert client.get("/v1/keys").status_code == 200
+    assert process.stop() == 0
+    process.start()
+    assert len(re.findall(r"ak_live_[0-9a-f]{64}", process.output.read_text())) == 1
+    process.close()
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = the_one_line(heddle(tmp_path, "serve", "--port", str(port)))
+    assert str(port) in line
+    assert "in use" in line
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"HEDDLE_PORT": "eighty"}, "HEDDLE_PORT"),
+        ({"HEDDLE_VAULT_KEYS": "v1:short"}, "vault key v1"),
+        ({"HEDDLE_VAULT_KEY_FILE": "/nonexistent/vault.key"}, "/nonexistent/vault.key"),
+        ({"HEDDLE_DATABASE_URL": "mysql://localhost/x"}, "mysql"),
+        ({"HEDDLE_DATABASE_URL": "postgresql://heddle:s3cret@127.0.0.1:1/x"}, "cannot use the database"),
+        ({"HEDDLE_ALLOW_PRIVATE_TARGETS": "everything"}, "HEDDLE_ALLOW_PRIVATE_TARGETS"),
+        ({"HEDDLE_FILE": "absent.toml"}, "absent.toml"),
+        ({"HEDDLE_BOOTSTRAP_ADMIN_KEY": "short"}, "16 characters"),
+        ({"HEDDLE_CATALOG_DIR": "/nonexistent"}, "/nonexistent"),
+    ],
+)
+def test_a_bad_setting_is_one_line(tmp_path: Path, variables: dict[str, str], expected: str) -> None:
+    line = the_one_line(heddle(tmp_path, "serve", "--port", str(free_port()), **variables))
+    assert expected in line
+    assert "s3cret" not in line
+
+
+def test_an_unreadable_key_file_is_one_line(tmp_path: Path) -> None:
+    key_file = tmp_path / "vault.key"
+    key_file.write_bytes(b"\xff\xfe")
+    key_file.chmod(0o600)
+    line = the_one_line(heddle(tmp_path, "serve", "--port", "0", HEDDLE_VAULT_KEY_FILE=str(key_file)))
+    assert "vault.key" in line
+
+
+def test_a_lost_key_file_stops_the_start_instead_of_making_a_new_one(tmp_path: Path) -> None:
+    process = HeddleProcess(tmp_path)
+    process.start()
+    with process.client() as client:
+        body = {"name": "t", "webhook_url": "http://127.0.0.1:9/"}
+        assert client.post("/v1/tools", json=body).status_code == 201
+    process.stop()
+    (tmp_path / "data" / "vault.key").unlink()
+    line = the_one_line(heddle(tmp_path, "serve", "--port", "0"))
+    assert "does not exist" in line
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("demo",), ("migrate",), ("ledger", "verify")])
+def test_help_is_friendly(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = heddle(tmp_path, *command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_credit_is_granted_and_the_ledger_verified(tmp_path: Path) -> None:
+    process = HeddleProcess(tmp_path)
+    process.start()
+    process.stop()
+    granted = heddle(tmp_path, "credits", "grant", "12.50", "--reference", "invoice 7")
+    assert "17.5 USD" in granted.stdout, granted.stderr
+    verified = heddle(tmp_path, "ledger", "verify")
+    assert verified.returncode == 0
+    assert "sound" in verified.stdout
+    assert "between" in the_one_line(heddle(tmp_path, "credits", "grant", "0"))
+    assert "AMOUNT" in the_one_line(heddle(tmp_path, "credits", "grant", "NaN"))
