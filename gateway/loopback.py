@@ -10,12 +10,15 @@ from starlette.types import ASGIApp
 
 
 @asynccontextmanager
-async def served(build: Callable[[str], ASGIApp]) -> AsyncIterator[str]:
-    """Serve ``build(base_url)`` while the block runs; yields the base URL."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
-    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+async def served(
+    build: Callable[[str], ASGIApp], *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
+    """Serve ``build(base_url)`` while the block runs; yields the base URL. ``port`` 0 picks a free one.
+
+    Raises OSError if the address is taken.
+    """
+    listener = socket.create_server((host, port))
+    base_url = f"http://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         build(base_url),
         access_log=False,
