@@ -127,7 +127,7 @@ class WebhookDispatcher:
                 "POST", target.url, content=body, headers=headers, timeout=limits
             ) as response:
                 answer = await _bounded(target.name, response)
-        except (*NEVER_SENT, httpx.InvalidURL) as error:
+        except (*NEVER_SENT, httpx.InvalidURL, UnicodeError) as error:
             raise _Attempt(
                 f"The tool {target.name} cannot be reached.",
                 retry=isinstance(error, NEVER_SENT),

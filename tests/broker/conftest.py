@@ -1,0 +1,22 @@
+"""The broker on SQLite for behaviour, and on each engine for what it stores."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kit.clock import ManualClock
+from kit.db import Database
+from tests.broker.rig import Rig, rigged
+
+
+@pytest.fixture
+async def rig(sqlite_db: Database, clock: ManualClock) -> AsyncIterator[Rig]:
+    async with rigged(sqlite_db, clock) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def stored(db: Database, clock: ManualClock) -> AsyncIterator[Rig]:
+    """The rig on each database engine in turn."""
+    async with rigged(db, clock) as rig:
+        yield rig
