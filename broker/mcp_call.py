@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import mcp_types
 from mcp import MCPError
 from mcp.client import Client
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from broker.calls import Progress, ToolResult, error_result
 from broker.mcp_connection import McpConnection, McpTarget, McpUnavailable
@@ -24,6 +25,9 @@ CALL_TIMEOUT_S = 60.0
 LIST_TIMEOUT_S = 20.0
 GRACE_S = 2.0
 MAX_MESSAGE_CHARS = 1000
+_FORGOTTEN: dict[bool, set[int]] = {True: {404}, False: {400, 404}}
+"""Statuses, by whether the revision is stateless, that a restarted server gives to a session it forgot.
+(404 says the specification; several servers say 400.) The call was refused, so it may be sent again."""
 UNKNOWN_OUTCOME = "Whether it took effect is not known."
 
 
@@ -51,13 +55,20 @@ class _Progressed:
 
 
 class McpCaller:
-    def __init__(self, pool: McpPool, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        pool: McpPool,
+        *,
+        call_timeout_s: float = CALL_TIMEOUT_S,
+        list_timeout_s: float = LIST_TIMEOUT_S,
+    ) -> None:
         self._pool = pool
         self._call_timeout_s = call_timeout_s
+        self._list_timeout_s = list_timeout_s
 
     async def list_tools(self, target: McpTarget) -> Listing:
         """All usable tools, in bounds. Raises Unauthorized or McpCallFailed."""
-        return await self._run(target, read_listing, LIST_TIMEOUT_S, repeatable=True)
+        return await self._run(target, read_listing, self._list_timeout_s, repeatable=True)
 
     async def call_tool(
         self,
@@ -125,6 +136,7 @@ class McpCaller:
             async with self._pool.lend(target) as connection:
                 client = await connection.client(target.headers)
                 progressed.sent, reused = True, connection.calls > 0
+                modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
                 connection.calls += 1
                 return await work(client)
         except McpUnavailable as unavailable:
@@ -135,9 +147,10 @@ class McpCaller:
             assert connection is not None
             if trace.unauthorized:
                 raise Unauthorized from None
-            refused = reused and bool({400, 404} & set(trace.statuses))  # the server forgot our session
+            refused = reused and bool(_FORGOTTEN[modern] & set(trace.statuses))
             closed = error.code == mcp_types.CONNECTION_CLOSED and not trace.statuses
-            if refused or closed or trace.errors:
+            timed_out = error.code == mcp_types.REQUEST_TIMEOUT and not trace.errors
+            if refused or closed or timed_out or trace.errors:
                 self._pool.retire(connection)
             nothing_done = refused or trace.never_sent
             if not last and (nothing_done or (repeatable and (closed or trace.errors))):

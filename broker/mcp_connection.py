@@ -78,7 +78,9 @@ class McpConnection:
     async def close(self) -> None:
         """End the session, politely if that is quick."""
         self._stop.set()
-        done, _ = await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
+        done: set[asyncio.Task[None]] = set()
+        if self._ready.done():
+            done, _ = await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
         if not done:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

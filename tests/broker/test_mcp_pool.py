@@ -1,0 +1,106 @@
+"""Connections are kept, bounded in number, and closed when nobody needs them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from broker.mcp_call import McpCaller
+from broker.mcp_connection import McpTarget, McpUnavailable
+from broker.mcp_pool import McpPool
+from tests.broker.mcp_peers import Toolbox, toolbox
+from tests.broker.rig import LOOPBACK
+
+
+@asynccontextmanager
+async def pooled(
+    *, max_connections: int = 500, idle_s: float = 300
+) -> AsyncIterator[tuple[McpPool, McpCaller]]:
+    pool = McpPool(LOOPBACK, max_connections=max_connections, idle_s=idle_s)
+    try:
+        yield pool, McpCaller(pool, call_timeout_s=5)
+    finally:
+        await pool.close()
+
+
+def at(box: Toolbox, credential: str) -> McpTarget:
+    return McpTarget(("server", credential), box.base_url, {"authorization": f"Bearer {credential}"})
+
+
+async def add(caller: McpCaller, target: McpTarget) -> None:
+    assert not (await caller.call_tool(target, "add", {"a": 1, "b": 1}, retry_safe=True)).is_error
+
+
+async def test_the_least_recently_used_makes_room() -> None:
+    async with toolbox() as box, pooled(max_connections=2) as (pool, caller):
+        for user in ("ada", "bob", "ada", "cyd"):
+            await add(caller, at(box, user))
+        assert len(pool) == 2
+        box.methods.clear()
+        await add(caller, at(box, "ada"))
+        assert box.methods == ["POST tools/call"]
+        await add(caller, at(box, "bob"))
+        assert box.methods[1] == "POST server/discover"
+
+
+async def test_a_connection_in_use_does_not_make_room() -> None:
+    async with toolbox() as box, pooled(max_connections=1) as (pool, caller):
+        slow = asyncio.create_task(
+            caller.call_tool(at(box, "ada"), "slow", {"seconds": 0.3}, retry_safe=False)
+        )
+        while not box.calls:
+            await asyncio.sleep(0.01)
+        with pytest.raises(McpUnavailable, match="too many"):
+            async with pool.lend(at(box, "bob")):
+                pass
+        refused = await caller.call_tool(at(box, "bob"), "add", {"a": 1, "b": 1}, retry_safe=True)
+        assert refused.is_error
+        assert (await slow).output == {"result": "done"}
+
+
+async def test_idle_connections_are_closed_and_busy_ones_kept() -> None:
+    async with toolbox() as box, pooled(idle_s=0) as (pool, caller):
+        await add(caller, at(box, "ada"))
+        slow = asyncio.create_task(
+            caller.call_tool(at(box, "bob"), "slow", {"seconds": 0.3}, retry_safe=False)
+        )
+        while "slow" not in box.calls:
+            await asyncio.sleep(0.01)
+        pool.sweep()
+        assert len(pool) == 1
+        assert (await slow).output == {"result": "done"}
+
+
+async def test_a_retired_connection_is_closed_after_its_last_call() -> None:
+    async with toolbox() as box, pooled() as (pool, caller):
+        slow = asyncio.create_task(
+            caller.call_tool(at(box, "ada"), "slow", {"seconds": 0.3}, retry_safe=False)
+        )
+        while not box.calls:
+            await asyncio.sleep(0.01)
+        pool.retire_server("server")
+        assert len(pool) == 0
+        assert (await slow).output == {"result": "done"}
+        await add(caller, at(box, "ada"))
+        assert box.methods.count("POST server/discover") == 2
+
+
+async def test_closing_the_pool_ends_calls_that_run() -> None:
+    async with toolbox() as box, pooled() as (pool, caller):
+        slow = asyncio.create_task(
+            caller.call_tool(at(box, "ada"), "slow", {"seconds": 30}, retry_safe=False)
+        )
+        while not box.calls:
+            await asyncio.sleep(0.01)
+        await pool.close()
+        assert (await asyncio.wait_for(slow, 5)).is_error
+
+
+async def test_credentials_are_in_no_repr() -> None:
+    async with toolbox() as box, pooled() as (pool, caller):
+        target = at(box, "s3cret")
+        async with pool.lend(target) as connection:
+            client = await connection.client(target.headers)
+            assert "s3cret" not in f"{target!r}".replace("'server', 's3cret'", "")
+            assert "Bearer" not in f"{connection!r}{connection.__dict__!r}{client!r}"
