@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 
 @asynccontextmanager
-async def served(build: Callable[[str], ASGIApp]) -> AsyncIterator[str]:
+async def served(build: Callable[[str], ASGIApp], *, lifespan: bool = True) -> AsyncIterator[str]:
     """Serve ``build(base_url)`` while the block runs; yields the base URL."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -18,6 +18,7 @@ async def served(build: Callable[[str], ASGIApp]) -> AsyncIterator[str]:
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         build(base_url),
+        lifespan="auto" if lifespan else "off",
         access_log=False,
         log_config=None,
         log_level="critical",

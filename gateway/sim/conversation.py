@@ -100,7 +100,7 @@ def read_openai(body: Mapping[str, Any], size: int) -> Conversation:
             open_calls = {call["id"]: call["function"]["name"] for call in calls}
             conversation.rounds_done += bool(open_calls)
         elif role == "user":
-            _ask(conversation, _text(blocks))
+            _ask(conversation, blocks)
         else:
             conversation.system += _text(blocks)
     if open_calls:
@@ -121,16 +121,18 @@ def _answered(
         conversation.results.append((name, marker + _text(block.get("content", ""))))
     if open_calls:
         raise _bad(f"messages.{number}: tool_use ids without tool_result: {', '.join(open_calls)}")
-    said = _text([block for block in blocks if block.get("type") != "tool_result"])
-    if said.strip():
-        _ask(conversation, said)
+    _ask(conversation, blocks)
     return {}
 
 
-def _ask(conversation: Conversation, text: str) -> None:
-    conversation.question = text
-    conversation.rounds_done = 0
-    conversation.results = []
+def _ask(conversation: Conversation, blocks: list[dict[str, Any]]) -> None:
+    """The last text of a user message is the question; a message without text asks nothing new."""
+    texts = [_text([block]) for block in blocks if block.get("type") == "text"]
+    asked = next((text for text in reversed(texts) if text.strip()), None)
+    if asked is not None:
+        conversation.question = asked
+        conversation.rounds_done = 0
+        conversation.results = []
 
 
 def _message(message: Any, number: int, roles: set[str]) -> tuple[str, list[dict[str, Any]]]:

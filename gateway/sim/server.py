@@ -146,5 +146,5 @@ def _authenticate(scope: Scope) -> None:
 @asynccontextmanager
 async def sim_server() -> AsyncIterator[str]:
     """Run the simulator on a loopback port inside this process; yields its base URL."""
-    async with served(lambda _url: SimApp()) as base_url:
+    async with served(lambda _url: SimApp(), lifespan=False) as base_url:
         yield base_url
