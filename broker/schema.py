@@ -23,14 +23,16 @@ def check_schema(schema: Any, *, param: str = "input_schema") -> dict[str, Any]:
         raise InvalidRequest(f"{param}: expected a JSON Schema object", param=param)
     if schema.get("type", "object") != "object":
         raise InvalidRequest(f'{param}.type: expected "object", tools take named arguments', param=param)
-    if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
-        raise InvalidRequest(f"{param}: larger than {MAX_SCHEMA_BYTES} bytes", param=param)
     try:
+        if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
+            raise InvalidRequest(f"{param}: larger than {MAX_SCHEMA_BYTES} bytes", param=param)
         _compile(schema)
     except jsonschema_rs.ValidationError as error:
         place = "/".join(str(part) for part in error.instance_path) or "the schema"
         problem = f"{place}: {error.message[:300]}"
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except ValueError as error:
         problem = str(error).splitlines()[0][:300]
     else:
         return {"type": "object", **schema}
@@ -49,7 +51,10 @@ class ArgumentValidator:
 
     def problems(self, schema: dict[str, Any], arguments: dict[str, Any]) -> list[str]:
         """What is wrong with the arguments, in words that a model can act on; empty if nothing is."""
-        key = msgspec.json.encode(schema)
+        try:
+            key = msgspec.json.encode(schema)
+        except RecursionError:
+            return ["the tool's own schema is nested too deeply"]
         validator = self._compiled.get(key)
         if validator is None:
             try:
