@@ -10,11 +10,13 @@ from starlette.types import ASGIApp
 
 
 @asynccontextmanager
-async def served(build: Callable[[str], ASGIApp], *, lifespan: bool = True) -> AsyncIterator[str]:
-    """Serve ``build(base_url)`` while the block runs; yields the base URL."""
+async def served(
+    build: Callable[[str], ASGIApp], *, lifespan: bool = True, port: int = 0
+) -> AsyncIterator[str]:
+    """Serve ``build(base_url)`` while the block runs, on a free port by default; yields the base URL."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(("127.0.0.1", port))
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         build(base_url),
