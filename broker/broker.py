@@ -1,22 +1,27 @@
 """The broker: which tools there are for whom, and calling them as the right end user."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
 
 from broker.calls import (
     NeedsConnection,
+    Progress,
     ToolCall,
     ToolResult,
     ToolScope,
     ToolSelection,
     error_result,
 )
-from broker.mcp_call import CALL_TIMEOUT_S, McpCaller, McpCallFailed, Unauthorized
-from broker.mcp_pool import McpPool, McpTarget, StdioServer
-from broker.models import McpServer
+from broker.mcp_call import CALL_TIMEOUT_S, McpCaller, Unauthorized
+from broker.mcp_connection import StdioServer
+from broker.mcp_pool import McpPool
+from broker.models import McpServer, Tool
+from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
 from broker.schema import ArgumentValidator
+from broker.server_store import PER_USER, ServerStore
 from broker.servers import McpServers, connector_of
 from broker.toolset import BoundTool, Toolset
 from broker.webhook import WebhookDispatcher
@@ -26,9 +31,11 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, InvalidRequest
 from kit.outbound import OutboundPolicy
-from vault.store import Vault
+from vault.store import SecretNotFound, SecretTampered, Vault
 
 logger = logging.getLogger("heddle.broker")
+
+DISCOVERY_WAIT_S = 5.0
 
 
 class Broker:
@@ -47,11 +54,12 @@ class Broker:
         self._pool = McpPool(policy)
         self._caller = McpCaller(self._pool, call_timeout_s=call_timeout_s)
         self._connect_sessions = connect_sessions
-        self._operator_servers = dict(operator_servers)
+        self._operator = OperatorServers(operator_servers, self._caller)
         self._validator = ArgumentValidator()
         self.policy = policy
-        self.registry = ToolRegistry(db, vault, clock)
-        self.servers = McpServers(db, vault, clock, connections, self._caller)
+        self.registry = ToolRegistry(db, vault, clock, self._operator.names)
+        store = ServerStore(db, vault, clock, self._operator.names)
+        self.servers = McpServers(store, connections, self._pool, self._caller)
         self.webhooks = WebhookDispatcher(policy, clock)
 
     async def start(self) -> None:
@@ -67,125 +75,135 @@ class Broker:
         """The tools of a turn.
 
         Raises InvalidRequest naming a tool that is not there, or (``end_user_required``) a tool that acts
-        as an end user where there is none. With ``tenant``, servers that cannot be used are left out.
+        as an end user where there is none; UpstreamFailed if a named server cannot be asked for its tools.
+        With ``tenant``, servers that cannot be used are left out.
         """
         if selection.mode == "none":
             return Toolset()
         webhooks = await self.registry.all(scope.account_id)
-        servers = await self.servers.all(scope.account_id)
-        bound: list[BoundTool] = []
-        required: list[NeedsConnection] = []
+        servers = await self.servers.store.all(scope.account_id)
         if selection.mode == "tenant":
-            bound += [BoundTool.of_webhook(tool) for tool in webhooks]
-            for server in servers:
-                if scope.end_user_id is None and server.auth_mode == "per_user":
-                    continue
-                if server.discovered_at is not None:
-                    bound += await self._server_tools(scope, server, None, required)
-            for name in self._operator_servers:
-                bound += await self._operator_tools(name)
-            return Toolset.build(bound, ())
+            return Toolset.build(await self._all_tools(scope, webhooks, servers))
+        bound: list[BoundTool] = []
+        required: dict[str, NeedsConnection] = {}
         for wanted in selection.tools:
             tool = next((tool for tool in webhooks if wanted in {tool.id, tool.name}), None)
             if tool is not None:
                 bound.append(BoundTool.of_webhook(tool))
                 continue
             server_name, _, tool_name = wanted.partition("/")
-            found = next((row for row in servers if server_name in {row.id, row.name}), None)
-            if found is not None:
-                bound += await self._server_tools(scope, found, tool_name or None, required)
-            elif server_name in self._operator_servers:
-                listed = await self._operator_tools(server_name)
-                bound += [t for t in listed if not tool_name or t.mcp_name == tool_name] or [_unknown(wanted)]
-            else:
-                _unknown(wanted)
-        return Toolset.build(bound, _once_each(required))
-
-    async def _server_tools(
-        self, scope: ToolScope, server: McpServer, only: str | None, required: list[NeedsConnection]
-    ) -> list[BoundTool]:
-        if server.auth_mode == "per_user" and scope.end_user_id is None:
-            await self.servers.bearer(server, scope)  # raises end_user_required
-        if server.discovered_at is None:
+            server = next((row for row in servers if server_name in {row.id, row.name}), None)
+            if server is None and server_name not in self._operator.names:
+                raise _unknown(wanted)
             try:
-                await self.servers.discover_for(server, scope)
-            except ConnectionRequired:
-                required.append(await self._connect_link(server, scope))
-                return []
-        tools = await self.servers.tools(server)
-        bound = [BoundTool.of_server(server, tool) for tool in tools if only in {None, tool.name}]
-        if only is not None and not bound:
-            _unknown(f"{server.name}/{only}")
+                tools = await self._named_tools(scope, server_name, server)
+            except ConnectionRequired as need:
+                assert server is not None
+                required[need.connector] = await self._connect_link(server, scope)
+                continue
+            chosen = [
+                tool for tool in tools if not tool_name or tool.display_name.partition("/")[2] == tool_name
+            ]
+            if not chosen and tool_name:
+                raise _unknown(wanted)
+            bound += chosen
+        return Toolset.build(bound, tuple(required.values()))
+
+    async def _all_tools(
+        self, scope: ToolScope, webhooks: list[Tool], servers: list[McpServer]
+    ) -> list[BoundTool]:
+        bound = [BoundTool.of_webhook(tool) for tool in webhooks]
+        for server in servers:
+            if scope.end_user_id is None and server.auth_mode == PER_USER:
+                continue
+            try:
+                async with asyncio.timeout(DISCOVERY_WAIT_S):
+                    bound += await self._server_tools(scope, server)
+            except (HeddleError, TimeoutError) as problem:
+                logger.info("MCP server %s is left out of a turn: %s", server.id, type(problem).__name__)
+        own = {server.name for server in servers}
+        for name in sorted(self._operator.names - own):
+            try:
+                bound += await self._operator.tools(name)
+            except HeddleError:
+                continue  # logged where it happened
         return bound
 
-    async def _operator_tools(self, name: str) -> list[BoundTool]:
-        target = McpTarget(key=(f"operator:{name}", ""), stdio=self._operator_servers[name])
-        try:
-            listed = await self._caller.list_tools(target)
-        except (McpCallFailed, Unauthorized) as failure:
-            logger.warning("the operator's MCP server %s cannot be used: %s", name, failure)
-            return []
-        return [
-            BoundTool(
-                f"{name}/{tool.name}",
-                tool.description,
-                tool.input_schema,
-                tool.retry_safe,
-                operator_target=target,
-                mcp_name=tool.name,
-            )
-            for tool in listed
-        ]
+    async def _named_tools(self, scope: ToolScope, name: str, server: McpServer | None) -> list[BoundTool]:
+        if server is not None:
+            return await self._server_tools(scope, server)
+        return await self._operator.tools(name)
+
+    async def _server_tools(self, scope: ToolScope, server: McpServer) -> list[BoundTool]:
+        """Discovers them if no end user has connected before. Raises ConnectionRequired."""
+        self.servers.require_end_user(server, scope)
+        if server.discovered_at is None:
+            await self.servers.refresh(server, scope)
+        return [BoundTool.of_server(server, tool) for tool in await self.servers.tools(server)]
 
     # --- calling ----------------------------------------------------------------------------------
 
     async def dispatch(
-        self, scope: ToolScope, toolset: Toolset, call: ToolCall
+        self, scope: ToolScope, toolset: Toolset, call: ToolCall, *, on_progress: Progress | None = None
     ) -> ToolResult | NeedsConnection:
         """Call a tool. A tool's own failure is an error result that the model can act on."""
-        started = time.monotonic()
         tool = toolset.find(call.name)
         if tool is None:
             known = ", ".join(sorted(toolset.tools)) or "none"
             return error_result(f"There is no tool named {call.name}. The tools are: {known}.")
-        problems = self._validator.problems(tool.input_schema, call.input)
-        if problems:
-            listed = "; ".join(problems)
-            return error_result(
-                f"The arguments do not fit the tool's schema: {listed}. Correct them and call again.",
-                {"kind": "validation", "target": tool.display_name, "status": "invalid_arguments"},
-            )
+        invalid = self.check_arguments(tool.display_name, tool.input_schema, call)
+        if invalid is not None:
+            return invalid
+        started = time.monotonic()
         try:
-            return await self._dispatch(scope, tool, call)
+            return await self._dispatch(scope, tool, call, on_progress)
         except ConnectionRequired:
             assert tool.server is not None
-            return await self._connect_link(tool.server, scope)
+            try:
+                return await self._connect_link(tool.server, scope)
+            except HeddleError as error:
+                code, message = error.code, error.message
         except HeddleError as error:
-            record = {"target": tool.display_name, "status": error.code}
-            record["latency_ms"] = str(round((time.monotonic() - started) * 1000))
-            return error_result(f"The tool {tool.display_name} failed: {error.message}", record)
+            code, message = error.code, error.message
+        except SecretNotFound:
+            code, message = "gone", "it was deleted meanwhile"
+        except SecretTampered:
+            logger.error(
+                "a secret of tool %s of account %s does not open", tool.display_name, scope.account_id
+            )
+            code, message = "secret_unusable", "its stored credentials cannot be opened"
+        record = {"target": tool.display_name, "status": code, "latency_ms": _ms(started)}
+        return error_result(f"The tool {tool.display_name} failed: {message}", record)
 
-    async def _dispatch(self, scope: ToolScope, tool: BoundTool, call: ToolCall) -> ToolResult:
+    def check_arguments(self, name: str, schema: dict[str, object], call: ToolCall) -> ToolResult | None:
+        """An error result that says how to mend the arguments, or None if they fit."""
+        problems = self._validator.problems(schema, call.input)
+        if not problems:
+            return None
+        listed = "; ".join(problems)
+        return error_result(
+            f"The arguments do not fit the tool's schema: {listed}. Correct them and call again.",
+            {"kind": "validation", "target": name, "status": "invalid_arguments"},
+        )
+
+    async def _dispatch(
+        self, scope: ToolScope, tool: BoundTool, call: ToolCall, on_progress: Progress | None
+    ) -> ToolResult:
         if tool.webhook is not None:
             return await self.webhooks.call(await self.registry.target(tool.webhook), scope, call)
-        if tool.operator_target is not None:
-            return await self._caller.call_tool(
-                tool.operator_target, tool.mcp_name, call.input, retry_safe=tool.retry_safe
-            )
-        assert tool.server is not None
-        bearer = await self.servers.bearer(tool.server, scope)
+        if tool.server is not None and tool.server_tool is not None:
+            return await self.servers.call(tool.server, tool.server_tool, scope, call.input, on_progress)
+        assert tool.operator_target is not None
         try:
-            try:
-                return await self._caller.call_tool(
-                    bearer.target, tool.mcp_name, call.input, retry_safe=tool.retry_safe
-                )
-            except Unauthorized:
-                bearer = await self.servers.renewed(tool.server, scope, bearer)
-                return await self._caller.call_tool(
-                    bearer.target, tool.mcp_name, call.input, retry_safe=tool.retry_safe
-                )
-        except Unauthorized:
-            raise self.servers.refused(tool.server, scope) from None
+            return await self._caller.call_tool(
+                tool.operator_target,
+                tool.mcp_name,
+                call.input,
+                retry_safe=tool.retry_safe,
+                on_progress=on_progress,
+            )
+        except Unauthorized:  # cannot come from a process that is asked over its own pipes
+            raise AssertionError("a stdio server has no HTTP status") from None
 
     async def _connect_link(self, server: McpServer, scope: ToolScope) -> NeedsConnection:
         assert scope.end_user_id is not None
@@ -194,9 +212,9 @@ class Broker:
         return NeedsConnection(connector, server.name, link.connect_url, link.expires_at)
 
 
-def _unknown(name: str) -> BoundTool:
-    raise InvalidRequest(f"tools: there is no tool {name}", code="unknown_tool", param="tools")
+def _unknown(name: str) -> InvalidRequest:
+    return InvalidRequest(f"tools: there is no tool {name}", code="unknown_tool", param="tools")
 
 
-def _once_each(required: list[NeedsConnection]) -> tuple[NeedsConnection, ...]:
-    return tuple({need.connector: need for need in required}.values())
+def _ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

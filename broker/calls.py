@@ -1,12 +1,18 @@
 """What goes into the broker and what comes out: scopes, selections, calls, results."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 MAX_RESULT_CHARS = 100_000
 CUT_MARK = "\n[… {cut} characters left out …]\n"
+
+
+class Progress(Protocol):
+    """Told how far a call is, where its server says so."""
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -72,13 +78,30 @@ def error_result(message: str, record: dict[str, Any] | None = None) -> ToolResu
 
 def json_result(output: Any, *, is_error: bool, record: dict[str, Any]) -> ToolResult:
     """A JSON output: a text goes to the model as it is, anything else as JSON text."""
+    output = storable(output)
     text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
-    return ToolResult(output, [{"type": "text", "text": shorten(text)}], is_error, record)
+    return ToolResult(output, [text_block(text)], is_error, record)
 
 
-def shorten(text: str) -> str:
+def storable(value: Any) -> Any:
+    """The JSON value without what PostgreSQL cannot keep in it: NUL characters and lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    if isinstance(value, dict):
+        return {storable(name): storable(item) for name, item in value.items()}
+    return value
+
+
+def text_block(text: str) -> dict[str, Any]:
+    """A text for the model; never empty, which the model APIs refuse."""
+    return {"type": "text", "text": shorten(text) if text.strip() else "(no output)"}
+
+
+def shorten(text: str, limit: int = MAX_RESULT_CHARS) -> str:
     """Keep head and tail of an oversize text, with a mark where it was cut."""
-    if len(text) <= MAX_RESULT_CHARS:
+    if len(text) <= limit:
         return text
-    keep = MAX_RESULT_CHARS // 2
-    return text[:keep] + CUT_MARK.format(cut=len(text) - 2 * keep) + text[-keep:]
+    keep = limit // 2
+    return text[:keep] + CUT_MARK.format(cut=len(text) - 2 * keep) + text[len(text) - keep :]

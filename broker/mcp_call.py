@@ -11,8 +11,10 @@ import mcp_types
 from mcp import MCPError
 from mcp.client import Client
 
-from broker.calls import ToolResult, error_result
-from broker.mcp_pool import McpPool, McpTarget, McpUnavailable
+from broker.calls import Progress, ToolResult, error_result
+from broker.mcp_connection import McpConnection, McpTarget, McpUnavailable
+from broker.mcp_listing import Listing, read_listing
+from broker.mcp_pool import McpPool
 from broker.mcp_results import to_result
 from broker.mcp_transport import TRACE, HttpTrace
 
@@ -20,8 +22,9 @@ T = TypeVar("T")
 
 CALL_TIMEOUT_S = 60.0
 LIST_TIMEOUT_S = 20.0
-MAX_TOOLS = 500
 GRACE_S = 2.0
+MAX_MESSAGE_CHARS = 1000
+UNKNOWN_OUTCOME = "Whether it took effect is not known."
 
 
 class Unauthorized(Exception):
@@ -36,14 +39,15 @@ class McpCallFailed(Exception):
         self.message, self.status = message, status
 
 
-@dataclass(frozen=True)
-class ListedTool:
-    """A tool as a server describes it."""
+class _Stale(Exception):
+    """The kept connection was of no use any more, and the call certainly did nothing or may be repeated."""
 
-    name: str
-    description: str
-    input_schema: dict[str, Any]
-    retry_safe: bool
+
+@dataclass
+class _Progressed:
+    """How far a call came before it failed: only a call that was sent can have an unknown outcome."""
+
+    sent: bool = False
 
 
 class McpCaller:
@@ -51,32 +55,31 @@ class McpCaller:
         self._pool = pool
         self._call_timeout_s = call_timeout_s
 
-    async def list_tools(self, target: McpTarget) -> list[ListedTool]:
-        """All tools, at most 500 of them. Raises Unauthorized or McpCallFailed."""
-
-        async def listing(client: Client) -> list[mcp_types.Tool]:
-            tools: list[mcp_types.Tool] = []
-            cursor: str | None = None
-            while True:
-                page = await client.list_tools(cursor=cursor)
-                tools.extend(page.tools)
-                cursor = page.next_cursor
-                if not cursor or len(tools) >= MAX_TOOLS:
-                    return tools[:MAX_TOOLS]
-
-        listed = await self._run(target, listing, LIST_TIMEOUT_S, repeatable=True)
-        return [_listed(tool) for tool in listed]
+    async def list_tools(self, target: McpTarget) -> Listing:
+        """All usable tools, in bounds. Raises Unauthorized or McpCallFailed."""
+        return await self._run(target, read_listing, LIST_TIMEOUT_S, repeatable=True)
 
     async def call_tool(
-        self, target: McpTarget, name: str, arguments: dict[str, Any], *, retry_safe: bool
+        self,
+        target: McpTarget,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        retry_safe: bool,
+        on_progress: Progress | None = None,
     ) -> ToolResult:
-        """Call a tool. Raises Unauthorized; every other failure is an error result."""
+        """Call a tool. Raises Unauthorized; every other failure is an error result.
+
+        Cancelling the waiting task cancels the call at the server.
+        """
         started = time.monotonic()
         host = urlsplit(target.url).hostname if target.url else "stdio"
         record: dict[str, Any] = {"kind": "mcp", "target": host}
 
         async def calling(client: Client) -> mcp_types.CallToolResult:
-            return await client.call_tool(name, arguments, read_timeout_seconds=self._call_timeout_s)
+            return await client.call_tool(
+                name, arguments, read_timeout_seconds=self._call_timeout_s, progress_callback=on_progress
+            )
 
         try:
             result = await self._run(target, calling, self._call_timeout_s, repeatable=retry_safe)
@@ -96,69 +99,85 @@ class McpCaller:
         repeatable: bool,
     ) -> T:
         """Run on the kept connection; once more on a fresh one if the first certainly did nothing."""
-        for last_try in (False, True):
-            trace = HttpTrace()
-            token = TRACE.set(trace)
-            connection = self._pool.connection(target)
-            connection.in_use += 1
-            try:
-                async with asyncio.timeout(timeout_s + GRACE_S):
-                    client = await connection.client(target.headers)
-                    return await work(client)
-            except McpUnavailable as unavailable:
-                await self._pool.drop(target, connection)
-                if unavailable.unauthorized:
-                    raise Unauthorized from None
-                raise McpCallFailed("its server cannot be reached", status="unreachable") from None
-            except TimeoutError:
-                raise _timed_out(repeatable) from None
-            except MCPError as error:
-                if trace.unauthorized:
-                    raise Unauthorized from None
-                gone = 404 in trace.statuses or trace.never_sent or connection.dead
-                if gone or trace.errors:
-                    await self._pool.drop(target, connection)
-                if (gone or (trace.errors and repeatable)) and not last_try:
-                    continue
-                raise _classified(error, trace, repeatable) from None
-            except Exception as error:
-                await self._pool.drop(target, connection)
-                if trace.unauthorized:
-                    raise Unauthorized from None
-                raise McpCallFailed(
-                    f"its server sent something unusable ({type(error).__name__})", status="protocol_error"
-                ) from None
-            finally:
-                connection.in_use -= 1
-                TRACE.reset(token)
-        raise AssertionError("the second try returns or raises")
+        progressed = _Progressed()
+        try:
+            async with asyncio.timeout(timeout_s + GRACE_S):
+                try:
+                    return await self._attempt(target, work, progressed, repeatable=repeatable)
+                except _Stale:
+                    return await self._attempt(target, work, progressed, repeatable=repeatable, last=True)
+        except TimeoutError:
+            raise _timed_out(progressed.sent and not repeatable) from None
+
+    async def _attempt(
+        self,
+        target: McpTarget,
+        work: Callable[[Client], Awaitable[T]],
+        progressed: _Progressed,
+        *,
+        repeatable: bool,
+        last: bool = False,
+    ) -> T:
+        trace = HttpTrace()
+        token = TRACE.set(trace)
+        connection: McpConnection | None = None
+        try:
+            async with self._pool.lend(target) as connection:
+                client = await connection.client(target.headers)
+                progressed.sent, reused = True, connection.calls > 0
+                connection.calls += 1
+                return await work(client)
+        except McpUnavailable as unavailable:
+            if unavailable.unauthorized:
+                raise Unauthorized from None
+            raise McpCallFailed("its server cannot be reached", status="unreachable") from None
+        except MCPError as error:
+            assert connection is not None
+            if trace.unauthorized:
+                raise Unauthorized from None
+            refused = reused and bool({400, 404} & set(trace.statuses))  # the server forgot our session
+            closed = error.code == mcp_types.CONNECTION_CLOSED and not trace.statuses
+            if refused or closed or trace.errors:
+                self._pool.retire(connection)
+            nothing_done = refused or trace.never_sent
+            if not last and (nothing_done or (repeatable and (closed or trace.errors))):
+                raise _Stale from None
+            raise _classified(
+                error, trace, unknown=not repeatable and (closed or bool(trace.errors))
+            ) from None
+        except (TimeoutError, asyncio.CancelledError):
+            if connection is not None:
+                self._pool.retire(connection)  # whether the server still listens is not known either
+            raise
+        except Exception as error:
+            if trace.unauthorized:
+                raise Unauthorized from None
+            raise McpCallFailed(
+                f"its server sent something unusable ({type(error).__name__})", status="protocol_error"
+            ) from None
+        finally:
+            TRACE.reset(token)
 
 
-def _classified(error: MCPError, trace: HttpTrace, repeatable: bool) -> McpCallFailed:
+def _classified(error: MCPError, trace: HttpTrace, *, unknown: bool) -> McpCallFailed:
     if trace.too_large:
         return McpCallFailed("its answer is too large; ask it for less at a time", status="too_large")
     if trace.never_sent:
         return McpCallFailed("its server cannot be reached", status="unreachable")
-    if trace.errors:
-        unknown = "" if repeatable else " Whether it took effect is not known."
-        return McpCallFailed("its server broke off the connection." + unknown, status="broke_off")
+    if trace.errors or error.code == mcp_types.CONNECTION_CLOSED:
+        told = f" {UNKNOWN_OUTCOME}" if unknown else ""
+        return McpCallFailed(f"its server broke off the connection.{told}", status="broke_off")
     if error.code == mcp_types.REQUEST_TIMEOUT:
-        return _timed_out(repeatable)
+        return _timed_out(unknown=True)
     failed = [status for status in trace.statuses if status >= 400]
-    if failed:
+    if failed and error.message in {"Server returned an error response", "Not Found", "Session terminated"}:
         return McpCallFailed(f"its server answered with status {failed[-1]}", status=str(failed[-1]))
-    return McpCallFailed(error.message[:1000], status="rpc_error")
+    return McpCallFailed(error.message[:MAX_MESSAGE_CHARS], status="rpc_error")
 
 
-def _timed_out(repeatable: bool) -> McpCallFailed:
-    unknown = "" if repeatable else ". Whether it took effect is not known"
-    return McpCallFailed(f"its server did not answer in time{unknown}", status="timeout")
-
-
-def _listed(tool: mcp_types.Tool) -> ListedTool:
-    hints = tool.annotations
-    safe = hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
-    return ListedTool(tool.name, tool.description or "", dict(tool.input_schema), safe)
+def _timed_out(unknown: bool) -> McpCallFailed:
+    told = f". {UNKNOWN_OUTCOME}" if unknown else ""
+    return McpCallFailed(f"its server did not answer in time{told}", status="timeout")
 
 
 def _ms(started: float) -> int:

@@ -1,48 +1,100 @@
 """MCP results as tool results: content blocks for the model, plain JSON for the developer."""
 
+import base64
+import binascii
 from typing import Any
 
 import mcp_types
 import msgspec
 
-from broker.calls import ToolResult, shorten
+from broker.calls import MAX_RESULT_CHARS, ToolResult, shorten, storable, text_block
 
-IMAGE_TYPES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+MAX_BLOCKS = 100
+MAX_IMAGES = 20
+MAX_IMAGE_BYTES = 5 * 1024 * 1024
+MAX_OUTPUT_BYTES = 1024 * 1024
+IMAGE_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
 
 
 def to_result(result: mcp_types.CallToolResult, record: dict[str, Any]) -> ToolResult:
     """Text, images and structured content become blocks; what models cannot read is described."""
-    blocks = [_block(item) for item in result.content]
-    if not blocks and result.structured_content is not None:
-        blocks = [_text(msgspec.json.encode(result.structured_content).decode())]
+    blocks = [_block(item) for item in result.content[:MAX_BLOCKS]]
+    left_out = len(result.content) - len(blocks)
+    if left_out:
+        blocks.append(text_block(f"[{left_out} more blocks left out]"))
+    structured = storable(result.structured_content)
     if not blocks:
-        blocks = [_text("(no output)")]
-    output = result.structured_content if result.structured_content is not None else _output(blocks)
-    return ToolResult(output, blocks, bool(result.is_error), record)
+        blocks = [text_block("" if structured is None else msgspec.json.encode(structured).decode())]
+    blocks = _fit(blocks)
+    output = structured if structured is not None else _output(blocks)
+    encoded = msgspec.json.encode(output)
+    if structured is not None and len(encoded) > MAX_OUTPUT_BYTES:
+        output = shorten(encoded.decode())
+    return ToolResult(output, blocks, bool(result.is_error), {**record, "bytes": len(encoded)})
 
 
 def _block(item: Any) -> dict[str, Any]:
     if isinstance(item, mcp_types.TextContent):
         return _text(item.text)
     if isinstance(item, mcp_types.ImageContent):
-        if item.mime_type in IMAGE_TYPES:
-            source = {"type": "base64", "media_type": item.mime_type, "data": item.data}
-            return {"type": "image", "source": source}
-        return _text(f"[an image of type {item.mime_type}, which the model cannot see]")
+        return _image(item.data, item.mime_type)
     if isinstance(item, mcp_types.AudioContent):
         return _text(f"[audio of type {item.mime_type}, which the model cannot hear]")
     if isinstance(item, mcp_types.ResourceLink):
-        return _text(f"[resource {item.name}: {item.uri}]")
+        described = f": {item.description}" if item.description else ""
+        return _text(f"[resource {item.name} at {item.uri}{described}]")
     if isinstance(item, mcp_types.EmbeddedResource):
-        resource = item.resource
-        if isinstance(resource, mcp_types.TextResourceContents):
-            return _text(f"[resource {resource.uri}]\n{resource.text}")
-        return _text(f"[resource {resource.uri}, {resource.mime_type or 'binary data'}]")
+        return _embedded(item.resource)
     return _text(f"[content of type {getattr(item, 'type', 'unknown')}]")
 
 
+def _embedded(resource: Any) -> dict[str, Any]:
+    if isinstance(resource, mcp_types.TextResourceContents):
+        return _text(f"[resource {resource.uri}]\n{resource.text}")
+    kind = resource.mime_type or "binary data"
+    if kind.startswith("image/"):
+        return _image(resource.blob, kind)
+    return _text(f"[resource {resource.uri}, {kind}]")
+
+
+def _image(data: str, declared: str) -> dict[str, Any]:
+    """An image block whose type is what the bytes say: model APIs refuse a whole request otherwise."""
+    try:
+        decoded = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return _text(f"[an image of type {declared} that cannot be decoded]")
+    kind = next((kind for start, kind in IMAGE_SIGNATURES.items() if decoded.startswith(start)), None)
+    if decoded[:4] == b"RIFF" and decoded[8:12] == b"WEBP":
+        kind = "image/webp"
+    if kind is None:
+        return _text(f"[an image of type {declared}, which the model cannot see]")
+    if len(decoded) > MAX_IMAGE_BYTES:
+        return _text(f"[an image of {len(decoded)} bytes, too large for the model]")
+    return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+
+
 def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": shorten(text)}
+    return text_block(storable(text))
+
+
+def _fit(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most 100,000 characters of text in all, and 20 images."""
+    room, images, fitting = MAX_RESULT_CHARS, 0, list[dict[str, Any]]()
+    for block in blocks:
+        if block["type"] == "image":
+            images += 1
+            fitting.append(block if images <= MAX_IMAGES else text_block("[an image too many]"))
+            continue
+        text = block["text"]
+        if len(text) > room:
+            text = shorten(text, max(room, 200))
+        room = max(0, room - len(text))
+        fitting.append({"type": "text", "text": text})
+    return fitting
 
 
 def _output(blocks: list[dict[str, Any]]) -> Any:

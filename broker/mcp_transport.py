@@ -2,6 +2,9 @@
 
 A transport error inside one request would take down every other call of the same SDK client, so errors
 are turned into synthetic 5xx answers here; what really happened is noted for the call that caused it.
+
+The optional GET stream of the handshake revisions (Streamable HTTP, "Listening for Messages from the
+Server") is answered with 405 here: nothing listens on it, and it would hold a socket per session.
 """
 
 import ssl
@@ -17,6 +20,8 @@ from kit.outbound import OutboundPolicy, guarded_backend
 MAX_BODY_BYTES = 8 * 1024 * 1024
 READ_TIMEOUT_S = 300.0
 CONNECT_TIMEOUT_S = 10.0
+MAX_SOCKETS = 1000
+NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout"}
 
 
 @dataclass
@@ -26,6 +31,8 @@ class HttpTrace:
     statuses: list[int] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     too_large: bool = False
+    challenge: str | None = None
+    """``WWW-Authenticate`` of a 401 or 403."""
 
     @property
     def unauthorized(self) -> bool:
@@ -34,7 +41,7 @@ class HttpTrace:
     @property
     def never_sent(self) -> bool:
         """Whether the request certainly did not reach the server."""
-        return bool(self.errors) and all(error in {"ConnectError", "ConnectTimeout"} for error in self.errors)
+        return bool(self.errors) and all(error in NEVER_SENT for error in self.errors)
 
 
 TRACE: ContextVar[HttpTrace | None] = ContextVar("mcp_http_trace", default=None)
@@ -47,7 +54,7 @@ class SharedTransport:
         self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
         self._inner._pool = httpcore2.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(),
-            max_connections=500,
+            max_connections=MAX_SOCKETS,
             max_keepalive_connections=100,
             keepalive_expiry=30.0,
             http1=True,
@@ -90,6 +97,8 @@ class _Borrowed(httpx2.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET" and "last-event-id" not in request.headers:
+            return httpx2.Response(405, content=b"", request=request)
         trace = TRACE.get()
         try:
             response = await self._inner.handle_async_request(request)
@@ -99,6 +108,8 @@ class _Borrowed(httpx2.AsyncBaseTransport):
             return httpx2.Response(503, content=b"", request=request)
         if trace is not None:
             trace.statuses.append(response.status_code)
+            if response.status_code in {401, 403}:
+                trace.challenge = response.headers.get("www-authenticate")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         return httpx2.Response(
             response.status_code,

@@ -23,14 +23,16 @@ def model_names(names: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
     for name in wanted:
         candidate = name if MODEL_NAME.fullmatch(name) else name.replace("/", "__", 1)
-        if not MODEL_NAME.fullmatch(candidate) or candidate in taken:
-            candidate = _hashed(name)
+        digits = HASH_DIGITS
+        while not MODEL_NAME.fullmatch(candidate) or candidate in taken:
+            candidate = _hashed(name, digits)
+            digits += HASH_DIGITS  # a server can choose names whose short hashes meet
         mapping[name] = candidate
         taken.add(candidate)
     return mapping
 
 
-def _hashed(name: str) -> str:
-    digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_DIGITS]
-    readable = _UNSAFE.sub("_", name.replace("/", "__", 1))[: MAX_LENGTH - HASH_DIGITS - 1]
+def _hashed(name: str, digits: int) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[: min(digits, MAX_LENGTH - 1)]
+    readable = _UNSAFE.sub("_", name.replace("/", "__", 1))[: MAX_LENGTH - len(digest) - 1]
     return f"{readable}_{digest}"

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from broker.models import Tool
+from broker.namespace import claim_name
 from broker.signing import new_secret
 from broker.webhook import WebhookTarget
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import Conflict, NotFound
+from kit.errors import NotFound
 from kit.ids import new_id
 from vault.store import Vault
 
@@ -18,16 +18,18 @@ PURPOSE = "webhook_secret"
 
 
 class ToolRegistry:
-    def __init__(self, db: Database, vault: Vault, clock: Clock) -> None:
+    def __init__(self, db: Database, vault: Vault, clock: Clock, reserved_names: frozenset[str]) -> None:
         self._db = db
         self._vault = vault
         self._clock = clock
+        self._reserved = reserved_names
 
     async def create(self, account_id: str, columns: dict[str, Any]) -> tuple[Tool, str]:
         """Store a webhook tool; returns it with its signing secret. Raises Conflict for a taken name."""
         secret = new_secret()
 
         def write(session: Session) -> Tool:
+            claim_name(session, account_id, columns["name"], self._reserved)
             now = self._clock.now_ms()
             tool_id = new_id("tool")
             secret_id = self._vault.seal(
@@ -45,11 +47,7 @@ class ToolRegistry:
             session.add(tool)
             return tool
 
-        try:
-            return await self._db.write(write), secret
-        except IntegrityError:
-            name = columns["name"]
-            raise Conflict(f"there is a tool named {name} already", code="name_taken", param="name") from None
+        return await self._db.write(write), secret
 
     async def page(self, account_id: str, *, limit: int, before: tuple[Any, ...] | None) -> list[Tool]:
         """Up to ``limit + 1`` tools, newest first."""
@@ -83,16 +81,15 @@ class ToolRegistry:
 
         def write(session: Session) -> Tool:
             row = self._own(session, account_id, tool_id)
+            if changes.get("name", row.name) != row.name:
+                claim_name(session, account_id, changes["name"], self._reserved)
             for name, value in changes.items():
                 setattr(row, name, value)
             row.updated_at = self._clock.now_ms()
             session.add(row)
             return row
 
-        try:
-            return await self._db.write(write)
-        except IntegrityError:
-            raise Conflict("there is a tool of that name already", code="name_taken", param="name") from None
+        return await self._db.write(write)
 
     async def delete(self, account_id: str, tool_id: str) -> None:
         def write(session: Session) -> None:

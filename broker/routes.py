@@ -15,9 +15,10 @@ from broker.schemas import (
     render_server,
     render_tool,
 )
-from broker.servers import NewServer
+from broker.server_store import NewServer
 from broker.webhook import Exchange
 from connectors.catalog import Catalog, CatalogEntry
+from connectors.connect import check_values
 from kit.caller import Admin, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound
 from kit.ids import new_id
@@ -92,15 +93,21 @@ def tool_routes(broker: Broker) -> APIRouter:
         tool = await registry.get(caller.account_id, tool_id)
         exchange = Exchange()
         call = ToolCall(tool_use_id=new_id("test"), name=tool.name, input=body.input)
-        result = await broker.webhooks.call(
-            await registry.target(tool), ToolScope(caller.account_id), call, exchange
+        scope = ToolScope(caller.account_id, body.end_user_id)
+        invalid = broker.check_arguments(tool.name, tool.input_schema, call)
+        result = invalid or await broker.webhooks.call(
+            await registry.target(tool), scope, call, exchange=exchange, max_attempts=1
         )
         return {
             "output": result.output,
             "is_error": result.is_error,
             "dispatch": result.record,
-            "request": {"headers": exchange.request_headers, "body": exchange.request_body},
-            "response": {"status": exchange.status, "body": exchange.response_body},
+            "request": None
+            if exchange.request_body is None
+            else {"headers": exchange.request_headers, "body": exchange.request_body},
+            "response": None
+            if exchange.status is None
+            else {"status": exchange.status, "body": exchange.response_body},
         }
 
     return router
@@ -114,30 +121,37 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     async def create_server(body: CreateServer, caller: Admin) -> dict[str, Any]:
         new = _new_server(body, catalog)
         broker.policy.check_url(new.server_url, param="server_url")
-        server, tools = await servers.create(caller.account_id, new)
-        return render_server(await servers.get(caller.account_id, server.id), tools)
+        made = await servers.create(caller.account_id, new)
+        skipped = [{"name": tool.name, "reason": tool.reason} for tool in made.skipped]
+        return {**render_server(made.server, made.tools), "skipped": skipped}
 
     @router.get("/mcp-servers")
     async def list_servers(caller: Standard) -> dict[str, Any]:
-        rows = await servers.all(caller.account_id)
-        data = [render_server(row, await servers.tools(row)) for row in rows]
+        rows = await servers.store.all(caller.account_id)
+        tools = await servers.store.tools(*(row.id for row in rows))
+        data = [render_server(row, tools[row.id]) for row in rows]
         return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
 
     @router.get("/mcp-servers/{server_id}")
     async def get_server(server_id: str, caller: Standard) -> dict[str, Any]:
-        row = await servers.get(caller.account_id, server_id)
+        row = await servers.store.get(caller.account_id, server_id)
         return render_server(row, await servers.tools(row))
 
     @router.delete("/mcp-servers/{server_id}")
     async def delete_server(server_id: str, caller: Admin) -> dict[str, Any]:
-        await servers.delete(await servers.get(caller.account_id, server_id))
+        await servers.delete(await servers.store.get(caller.account_id, server_id))
         return {"id": server_id, "object": "mcp_server.deleted", "deleted": True}
 
     @router.post("/mcp-servers/{server_id}/refresh")
     async def refresh_server(server_id: str, caller: Admin, end_user_id: str | None = None) -> dict[str, Any]:
-        row = await servers.get(caller.account_id, server_id)
-        changes = await servers.refresh(row, ToolScope(caller.account_id, end_user_id))
-        return {"added": changes.added, "removed": changes.removed, "changed": changes.changed}
+        row = await servers.store.get(caller.account_id, server_id)
+        changes, skipped = await servers.refresh(row, ToolScope(caller.account_id, end_user_id))
+        return {
+            "added": changes.added,
+            "removed": changes.removed,
+            "changed": changes.changed,
+            "skipped": [{"name": tool.name, "reason": tool.reason} for tool in skipped],
+        }
 
     @router.get("/mcp-catalog")
     async def list_catalog(q: str = "", category: str | None = None) -> dict[str, Any]:
@@ -154,15 +168,25 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
 
 
 def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
+    headers = dict(body.auth_headers or {})
     if body.catalog_slug is None:
         assert body.name is not None and body.server_url is not None
-        return NewServer(body.name, body.server_url, body.auth_mode, headers=body.auth_headers or {})
+        if catalog.get(body.name) is not None:  # connections go by name: it must not mean two vendors
+            raise Conflict(
+                f"{body.name} is the name of a catalogue entry: choose another, or send catalog_slug",
+                code="name_taken",
+                param="name",
+            )
+        return NewServer(body.name, body.server_url, body.auth_mode, headers=headers)
     entry = catalog.get(body.catalog_slug)
     if entry is None:
         raise NotFound(f"the catalogue has no entry {body.catalog_slug}", param="catalog_slug")
-    headers = dict(body.auth_headers or {})
+    if entry.auth == "none" and body.auth_mode == "per_user":
+        raise InvalidRequest(
+            f"{entry.display_name} knows no users: expected auth_mode tenant", param="auth_mode"
+        )
     if body.config is not None:
-        headers |= entry.header_values(body.config)
+        headers |= entry.header_values(check_values(entry.config_schema or {}, body.config))
     return NewServer(body.name or entry.slug, entry.server_url, body.auth_mode, entry.slug, headers)
 
 

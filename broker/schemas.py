@@ -1,5 +1,6 @@
 """JSON shapes of tools and MCP servers."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -9,11 +10,14 @@ from broker.names import MODEL_NAME, SERVER_NAME
 from broker.schema import check_schema
 from kit.errors import InvalidRequest, Unsupported
 
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, section 5.6.2
+OWN_HEADERS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
 MAX_DESCRIPTION = 10_000
 MAX_TIMEOUT_MS = 120_000
 
 
 class ToolFields(BaseModel):
+    name: str | None = Field(default=None, min_length=1, max_length=64)
     description: str | None = Field(default=None, max_length=MAX_DESCRIPTION)
     timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
     webhook_url: str | None = Field(default=None, max_length=2000)
@@ -30,6 +34,14 @@ class ToolFields(BaseModel):
                 raise Unsupported("approval: only never is available yet", param="approval")
         return body
 
+    @field_validator("name")
+    @classmethod
+    def _is_model_safe(cls, name: str | None) -> str | None:
+        """Models take a webhook tool's name as it is, so it has the form that all of them accept."""
+        if name is not None and not MODEL_NAME.fullmatch(name):
+            raise ValueError("expected 1 to 64 letters, digits, underscores or hyphens")
+        return name
+
     @field_validator("input_schema")
     @classmethod
     def _is_a_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -44,16 +56,10 @@ class CreateTool(ToolFields):
     timeout_ms: int = Field(default=30_000, ge=100, le=MAX_TIMEOUT_MS)
     idempotent: bool = False
 
-    @field_validator("name")
-    @classmethod
-    def _is_model_safe(cls, name: str) -> str:
-        if not MODEL_NAME.fullmatch(name):
-            raise ValueError("expected 1 to 64 letters, digits, underscores or hyphens")
-        return name
-
 
 class TestTool(BaseModel):
     input: dict[str, Any] = Field(default_factory=dict)
+    end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 class CallTool(BaseModel):
@@ -93,8 +99,10 @@ class CreateServer(BaseModel):
     @classmethod
     def _are_headers(cls, headers: dict[str, str] | None) -> dict[str, str] | None:
         for name, value in (headers or {}).items():
-            if not name.replace("-", "").isalnum() or not value.isascii() or not value.isprintable():
+            if not HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
                 raise ValueError(f"{name[:40]} is not a valid HTTP header")
+            if name.lower() in OWN_HEADERS or name.lower().startswith("mcp-"):
+                raise ValueError(f"{name[:40]} is set by the protocol, not by auth_headers")
         return headers
 
     @model_validator(mode="after")
@@ -103,6 +111,11 @@ class CreateServer(BaseModel):
             raise InvalidRequest("expected either server_url or catalog_slug", param="server_url")
         if self.name is None and self.catalog_slug is None:
             raise InvalidRequest("name: expected a name for the server", param="name")
+        if self.auth_mode == "per_user" and (self.auth_headers or self.config):
+            raise InvalidRequest(
+                "auth_headers and config are the developer's own credentials: expected auth_mode tenant",
+                param="auth_headers",
+            )
         return self
 
 

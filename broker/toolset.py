@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.calls import NeedsConnection
-from broker.mcp_pool import McpTarget
+from broker.mcp_connection import McpTarget
+from broker.mcp_listing import ListedTool
 from broker.models import McpServer, McpTool, Tool
 from broker.names import model_names
 
@@ -19,6 +20,7 @@ class BoundTool:
     retry_safe: bool
     webhook: Tool | None = None
     server: McpServer | None = None
+    server_tool: McpTool | None = None
     operator_target: McpTarget | None = None
     mcp_name: str = ""
 
@@ -28,12 +30,19 @@ class BoundTool:
 
     @classmethod
     def of_server(cls, server: McpServer, tool: McpTool) -> "BoundTool":
+        name = f"{server.name}/{tool.name}"
         return cls(
-            f"{server.name}/{tool.name}",
+            name, tool.description, tool.input_schema, tool.retry_safe, server=server, server_tool=tool
+        )
+
+    @classmethod
+    def of_operator(cls, server_name: str, target: McpTarget, tool: ListedTool) -> "BoundTool":
+        return cls(
+            f"{server_name}/{tool.name}",
             tool.description,
             tool.input_schema,
             tool.retry_safe,
-            server=server,
+            operator_target=target,
             mcp_name=tool.name,
         )
 

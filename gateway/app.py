@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from broker.broker import Broker
-from broker.mcp_pool import StdioServer
+from broker.mcp_connection import StdioServer
 from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
 from connectors.clients import OAuthClients

@@ -11,19 +11,19 @@ from starlette.types import ASGIApp
 
 @asynccontextmanager
 async def served(
-    build: Callable[[str], ASGIApp], *, lifespan: bool = True, port: int = 0
+    build: Callable[[str], ASGIApp], *, host: str = "127.0.0.1", port: int = 0, lifespan: bool = True
 ) -> AsyncIterator[str]:
-    """Serve ``build(base_url)`` while the block runs, on a free port by default; yields the base URL."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    """Serve ``build(base_url)`` while the block runs; yields the base URL. ``port`` 0 picks a free one.
+
+    Raises OSError if the address is taken.
+    """
+    listener = socket.create_server((host, port))
+    base_url = f"http://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         build(base_url),
         lifespan="auto" if lifespan else "off",
         access_log=False,
         log_config=None,
-        log_level="critical",
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)

@@ -62,11 +62,13 @@ class OutboundPolicy:
 
         https always; plain http only to a literal address, or ``localhost``, in an allowed private network.
         """
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
         except ValueError:
-            raise InvalidRequest(f"{param} has a port that is not a number", param=param) from None
+            raise InvalidRequest(f"{param} has a host or a port that cannot be", param=param) from None
+        if not url.isprintable() or " " in url:
+            raise InvalidRequest(f"{param} has spaces or control characters", param=param)
         if parts.scheme not in {"http", "https"} or not host:
             raise InvalidRequest(f"{param} must be an https URL", param=param)
         if parts.username is not None or parts.password is not None:
@@ -131,7 +133,7 @@ def guarded_backend(core: ModuleType, policy: OutboundPolicy) -> Any:
         ) -> Any:
             try:
                 addresses = await policy.resolve(host, port)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
                 raise core.ConnectError(f"cannot resolve {host}") from error
             except BlockedAddress as error:
                 raise core.ConnectError(error.message) from error

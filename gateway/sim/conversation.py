@@ -1,178 +1,139 @@
-"""Reading a request of either dialect into one form, as strictly as the vendors read it."""
+"""A request of either dialect in one form: what the simulated model reads."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-MODELS = ("sim-small", "sim-large", "sim")
+import msgspec
+
+BYTES_PER_TOKEN = 4
+MEDIA_TOKENS = 1_600
+"""What one image or document counts, whatever its size."""
+BASE_TOKENS = 8
+TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class SimModel:
+    """A simulated model and its limits in tokens."""
+
+    id: str
+    context_window: int
+    max_output_tokens: int
+
+
+_SMALL = SimModel("sim-small", 200_000, 8_192)
+_LARGE = SimModel("sim-large", 1_000_000, 32_000)
+MODELS: Mapping[str, SimModel] = {"sim-small": _SMALL, "sim-large": _LARGE, "sim": _SMALL}
+"""By the names that requests use; ``sim`` is another name of ``sim-small``."""
 
 
 class Refused(Exception):
-    """What a vendor would answer: a status, and an error type and message."""
+    """What a vendor would answer with an error: the status, and the error's fields."""
 
-    def __init__(self, status: int, type: str, message: str, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.type, self.message, self.code = status, type, message, code
-        self.headers: dict[str, str] = {}
+        self.status = status
+        self.message = message
+        self.type = type
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """A tool's result as the conversation brings it."""
+
+    tool: str
+    text: str
+    is_error: bool = False
+
+
+@dataclass(slots=True)
 class Conversation:
-    """A request, read: the newest question, what has been called since, what can be called."""
+    """The newest question, what has been called and answered since, and what may be called."""
 
-    model: str
-    max_tokens: int | None
-    stream: bool
-    include_usage: bool
+    model: SimModel
+    max_tokens: int
+    stream: bool = False
+    include_usage: bool = True
+    choices: int = 1
+    stop: tuple[str, ...] = ()
+    tools: dict[str, Any] = field(default_factory=dict)
+    """Argument schemas by tool name."""
+    tool_choice: str = "auto"
+    """``auto``, ``any``, ``none``, or ``tool:<name>``."""
+    parallel_calls: bool = True
+    thinking: bool = False
+    answer_schema: Any = None
+    """The JSON Schema that a closing answer must satisfy, if one was set."""
     system: str = ""
     question: str = ""
+    media: int = 0
+    """Images and documents in the whole conversation."""
     rounds_done: int = 0
-    results: list[tuple[str, str]] = field(default_factory=list)
-    tools: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    size: int = 0
-    """Bytes of everything the model would read; the base of its token counts."""
+    results: list[ToolOutput] = field(default_factory=list)
+    input_tokens: int = 0
+    digest: str = ""
+    """Of the messages: equal conversations are answered with equal ids."""
+
+    def ask(self, text: str) -> None:
+        """A new user text: what came before is history."""
+        self.question = text
+        self.rounds_done = 0
+        self.results = []
+
+    def weigh(self, messages: Any, tools: Any, media_bytes: int) -> None:
+        """Count the input and make the digest. Equal messages and tools always count the same."""
+        encoded = msgspec.json.encode(messages)
+        size = len(encoded) - media_bytes + len(self.system.encode())
+        if tools:
+            size += len(msgspec.json.encode(tools))
+        self.input_tokens = BASE_TOKENS + size // BYTES_PER_TOKEN + self.media * MEDIA_TOKENS
+        self.digest = hashlib.blake2b(encoded, digest_size=10).hexdigest()
+
+    @property
+    def step(self) -> int:
+        """Which request of the turn this is, from 1."""
+        return self.rounds_done + 1
 
 
-def read_anthropic(body: Mapping[str, Any], size: int) -> Conversation:
-    """Raises Refused (400, 404) in Anthropic's words for what its API refuses."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise _bad("messages: at least one message is required")
-    if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
-        raise _bad("max_tokens: Field required")
-    conversation = Conversation(
-        model=_model(body),
-        max_tokens=body["max_tokens"],
-        stream=body.get("stream") is True,
-        include_usage=True,
-        system=_text(body.get("system", "")),
-        size=size,
-    )
-    conversation.tools = _tools(body.get("tools"), lambda tool: tool.get("name"), "input_schema")
-    open_calls: dict[str, str] = {}
-    for number, message in enumerate(messages):
-        role, blocks = _message(message, number, {"user", "assistant"})
-        if role == "assistant":
-            if open_calls:
-                raise _bad(
-                    f"messages.{number - 1}: tool_use ids without tool_result: {', '.join(open_calls)}"
-                )
-            open_calls = {b["id"]: b["name"] for b in blocks if b.get("type") == "tool_use"}
-            conversation.rounds_done += bool(open_calls)
-        else:
-            open_calls = _answered(conversation, blocks, open_calls, number)
-    if open_calls:
-        raise _bad(f"tool_use ids were found without tool_result blocks: {', '.join(open_calls)}")
-    return conversation
-
-
-def read_openai(body: Mapping[str, Any], size: int) -> Conversation:
-    """Raises Refused (400, 404) for what the Chat Completions API refuses."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise _bad("Missing required parameter: 'messages'.")
-    options = body.get("stream_options") or {}
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    conversation = Conversation(
-        model=_model(body),
-        max_tokens=limit if isinstance(limit, int) else None,
-        stream=body.get("stream") is True,
-        include_usage=options.get("include_usage") is True,
-        size=size,
-    )
-    functions = [tool.get("function") for tool in body.get("tools") or () if isinstance(tool, dict)]
-    conversation.tools = _tools(functions, lambda function: function.get("name"), "parameters")
-    open_calls: dict[str, str] = {}
-    for number, message in enumerate(messages):
-        role, blocks = _message(message, number, {"system", "developer", "user", "assistant", "tool"})
-        if role == "tool":
-            name = open_calls.pop(str(message.get("tool_call_id")), None)
-            if name is None:
-                raise _bad("messages with role 'tool' must answer a preceding message with 'tool_calls'.")
-            conversation.results.append((name, _text(blocks)))
-            continue
-        if open_calls:
-            raise _bad(f"no tool message answers the tool_call_ids {', '.join(open_calls)}")
-        if role == "assistant":
-            calls = message.get("tool_calls") or ()
-            open_calls = {call["id"]: call["function"]["name"] for call in calls}
-            conversation.rounds_done += bool(open_calls)
-        elif role == "user":
-            _ask(conversation, blocks)
-        else:
-            conversation.system += _text(blocks)
-    if open_calls:
-        raise _bad(f"no tool message answers the tool_call_ids {', '.join(open_calls)}")
-    return conversation
-
-
-def _answered(
-    conversation: Conversation, blocks: list[dict[str, Any]], open_calls: dict[str, str], number: int
-) -> dict[str, str]:
-    for block in blocks:
-        if block.get("type") != "tool_result":
-            continue
-        name = open_calls.pop(str(block.get("tool_use_id")), None)
-        if name is None:
-            raise _bad(f"messages.{number}: unexpected tool_use_id in a tool_result block")
-        marker = "error: " if block.get("is_error") else ""
-        conversation.results.append((name, marker + _text(block.get("content", ""))))
-    if open_calls:
-        raise _bad(f"messages.{number}: tool_use ids without tool_result: {', '.join(open_calls)}")
-    _ask(conversation, blocks)
-    return {}
-
-
-def _ask(conversation: Conversation, blocks: list[dict[str, Any]]) -> None:
-    """The last text of a user message is the question; a message without text asks nothing new."""
-    texts = [_text([block]) for block in blocks if block.get("type") == "text"]
-    asked = next((text for text in reversed(texts) if text.strip()), None)
-    if asked is not None:
-        conversation.question = asked
-        conversation.rounds_done = 0
-        conversation.results = []
-
-
-def _message(message: Any, number: int, roles: set[str]) -> tuple[str, list[dict[str, Any]]]:
-    if not isinstance(message, dict) or message.get("role") not in roles:
-        raise _bad(f"messages.{number}.role: expected one of {', '.join(sorted(roles))}")
-    content = message.get("content")
-    if isinstance(content, list):
-        if not content and message["role"] == "user":
-            raise _bad(f"messages.{number}: content must not be empty")
-        return message["role"], [block for block in content if isinstance(block, dict)]
-    return message["role"], [{"type": "text", "text": content or ""}]
-
-
-def _tools(tools: Any, name_of: Any, schema: str) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
-    for number, tool in enumerate(tools or ()):
-        name = name_of(tool) if isinstance(tool, dict) else None
-        if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
-            raise _bad(f"tools.{number}.name: expected a name of 1 to 64 letters, digits, _ or -")
-        if name in found:
-            raise _bad("tools: Tool names must be unique.")
-        found[name] = tool.get(schema) or {}
-    return found
-
-
-def _model(body: Mapping[str, Any]) -> str:
-    model = body.get("model")
-    if not isinstance(model, str):
-        raise _bad("model: Field required")
-    if model not in MODELS:
-        raise Refused(404, "not_found_error", f"model: {model}", "model_not_found")
-    return model
-
-
-def _text(content: Any) -> str:
+def text_of(content: Any) -> str:
+    """The text of message content, which is a string or a list of blocks; media are named."""
     if isinstance(content, str):
         return content
-    parts = [block.get("text") or "" for block in content or () if isinstance(block, dict)]
-    return "\n".join(part for part in parts if isinstance(part, str))
+    if not isinstance(content, list):
+        return ""
+    parts: list[str] = []
+    for block in content:
+        if isinstance(block, Mapping):
+            text = block.get("text")
+            parts.append(text if isinstance(text, str) else f"[{block.get('type', 'unknown')}]")
+    return "\n".join(parts)
 
 
-def _bad(message: str) -> Refused:
-    return Refused(400, "invalid_request_error", message)
+def is_count(value: Any) -> TypeGuard[int]:
+    """A positive integer that is not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def list_in(body: Mapping[str, Any], name: str) -> list[Any]:
+    """The list in an optional field. Raises Refused if it is something else."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Refused(400, f"{name}: Input should be a valid list", param=name)
+    return value

@@ -1,149 +1,119 @@
-"""What a text asks the simulated model to do: tool calls, and directives that make it misbehave.
+"""Which tools a text asks the simulated model to call.
 
-Tool calls::
+::
 
     use get_weather {"city": "Oslo"} and convert {"amount": 5} then add_note {"text": "done"}
 
-``and`` calls tools in parallel, ``then`` begins the next round once their results are in. Arguments are a
-JSON object and may be left out if the tool is offered. A name is matched exactly, or as the end of one
-offered tool's name (``add_note`` finds ``demo__add_note``). Text without such a call is just answered.
+``and`` calls tools in parallel, ``then`` begins the next round once their results are in. A call is written
+after ``use`` (or ``use the``) and may be in backticks; ``use`` may be repeated after ``and`` and ``then``.
+The arguments are a JSON object and may be left out: they are then made up from the tool's schema.
 
-Directives, anywhere in the user's text or the system prompt: ``[sim: latency=200ms pace=20ms words=50]``.
-
-====================  ===========================================================================
-``latency=200ms``     wait before the first byte
-``pace=20ms``         wait between the pieces of a stream
-``words=100``         answer with that many words
-``status=529``        answer with this error status instead
-``retry-after=2``     a ``retry-after`` header on that error
-``fail-times=2``      only the first two tries get the error, then it works
-``break-after=3``     close the connection after three pieces of the stream
-``stall-after=3``     send nothing more after three pieces (for ten minutes)
-``garbage``           answer 200 with something that is not JSON
-====================  ===========================================================================
-
-Only the newest user text and the system prompt count, so a thread can go on after a fault.
+Only the first sentence that can be read as calls counts. A name without arguments is a call only if such a
+tool is offered or the name has an underscore, so "use the force" stays prose. A name means the offered tool
+of that name, else the one whose local name it is (``add_note`` finds ``demo__add_note``), else the one that
+ends with it (``add_note`` finds ``demo_add_note``); the hash that keeps long names apart is not counted.
 """
 
 import json
+import math
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-_USE = re.compile(r"\buse\s+", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}")
-_JOIN = re.compile(r"[\s,]*\b(and|then)\b\s+(?:use\s+)?", re.IGNORECASE)
-_DIRECTIVE = re.compile(r"\[sim:([^\]]{0,300})\]")
-_SEPARATOR = re.compile(r"[_/.-]")
-MAX_WAIT_MS = 600_000
-MAX_WORDS = 100_000
+MAX_TEXT = 100_000
+MAX_STARTS = 64
+"""How much of a text is searched, so that a hostile one costs little."""
+
+_USE = re.compile(r"\buse\s+(?:the\s+)?", re.IGNORECASE)
+_NAME = re.compile(r"`?([A-Za-z0-9_](?:[A-Za-z0-9_./-]{0,126}[A-Za-z0-9_])?)`?")
+_JOIN = re.compile(r"[\s,]*\b(and|then)\s+(?:then\s+)?(?:use\s+)?(?:the\s+)?", re.IGNORECASE)
+_SPACE = re.compile(r"\s*")
+_HASH = re.compile(r"_[0-9a-f]{8}$")
+_SEPARATORS = "_/.-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """A call as written: the name, and the arguments if they were given."""
+    """A call as written: the name, and its arguments as JSON text if they were given."""
 
     name: str
-    arguments: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Directives:
-    latency_ms: int = 0
-    pace_ms: int = 0
-    words: int | None = None
-    status: int | None = None
-    retry_after: str | None = None
-    fail_times: int | None = None
-    break_after: int | None = None
-    stall_after: int | None = None
-    garbage: bool = False
-    unknown: tuple[str, ...] = field(default=())
+    arguments: str | None = None
 
 
 def parse_plan(text: str, offered: Collection[str]) -> list[list[PlannedCall]]:
     """The rounds of parallel calls that a text asks for; empty if it asks for none."""
-    text = _DIRECTIVE.sub(" ", text)
-    for start in _USE.finditer(text):
+    text = text[:MAX_TEXT]
+    for number, start in enumerate(_USE.finditer(text)):
+        if number == MAX_STARTS:
+            break
         rounds = _rounds_at(text, start.end(), offered)
         if rounds:
             return rounds
     return []
 
 
-def match_tool(name: str, offered: Collection[str]) -> str | None:
-    """The offered tool that a written name means, or None."""
-    if name in offered:
-        return name
-    wanted = _SEPARATOR.split(name)
-    ending = [tool for tool in offered if _ends_with(_SEPARATOR.split(tool), wanted)]
-    return ending[0] if len(ending) == 1 else None
-
-
-def parse_directives(text: str) -> Directives:
-    """The directives in a text; what is not understood is listed in ``unknown``."""
-    values: dict[str, Any] = {}
-    unknown: list[str] = []
-    for found in _DIRECTIVE.finditer(text):
-        for word in found.group(1).split():
-            name, _, value = word.partition("=")
-            if not _take(values, name.lower(), value):
-                unknown.append(word)
-    return Directives(**values, unknown=tuple(unknown))
+def matching_tools(name: str, offered: Collection[str]) -> list[str]:
+    """The offered tools that a written name may mean: one if it is clear, none, or several."""
+    safe = name.replace("/", "__", 1)
+    for wanted in (name, safe):
+        if wanted in offered:
+            return [wanted]
+    stems = {tool: _HASH.sub("", tool) for tool in offered}
+    local = [tool for tool, stem in stems.items() if stem == safe or stem.rpartition("__")[2] == name]
+    if local:
+        return local
+    return [tool for tool, stem in stems.items() if _ends_with(tool, name) or _ends_with(stem, safe)]
 
 
 def _rounds_at(text: str, position: int, offered: Collection[str]) -> list[list[PlannedCall]]:
     rounds: list[list[PlannedCall]] = [[]]
     while True:
-        name = _NAME.match(text, position)
-        if name is None:
+        found = _NAME.match(text, position)
+        if found is None:
             break
-        arguments, after = _json_object(text, name.end())
-        if arguments is None and match_tool(name.group(), offered) is None:
+        name = found.group(1)
+        arguments, after = _json_object(text, found.end())
+        if arguments is None and "_" not in name and not matching_tools(name, offered):
             break
-        rounds[-1].append(PlannedCall(name.group(), arguments))
+        rounds[-1].append(PlannedCall(name, arguments))
         joined = _JOIN.match(text, after)
         if joined is None:
             break
-        if joined.group(1).lower() == "then":
+        if "then" in joined.group().lower():
             rounds.append([])
         position = joined.end()
     return [calls for calls in rounds if calls]
 
 
-def _json_object(text: str, position: int) -> tuple[dict[str, Any] | None, int]:
-    start = position + len(text[position:]) - len(text[position:].lstrip())
+def _json_object(text: str, position: int) -> tuple[str | None, int]:
+    """The JSON object after ``position``, written compactly, and where it ends."""
+    space = _SPACE.match(text, position)
+    start = space.end() if space is not None else position
     if not text.startswith("{", start):
         return None, position
     try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
-    except (json.JSONDecodeError, RecursionError):
+        value, end = _DECODER.raw_decode(text, start)
+        compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        compact.encode()  # a lone surrogate, written as an escape, has no UTF-8 form
+    except (ValueError, RecursionError):
         return None, position
-    return value, end
+    return compact, end
 
 
-def _ends_with(parts: list[str], wanted: list[str]) -> bool:
-    parts = [part for part in parts if part]
-    wanted = [part for part in wanted if part]
-    return bool(wanted) and parts[-len(wanted) :] == wanted
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is out of range")
+    return number
 
 
-def _take(values: dict[str, Any], name: str, value: str) -> bool:
-    if name == "garbage":
-        values["garbage"] = True
-        return True
-    key = name.replace("-", "_")
-    if key == "retry_after" and value:
-        values[key] = value[:20]
-        return True
-    if key in {"latency", "pace"} and value.removesuffix("ms").isdigit():
-        values[f"{key}_ms"] = min(int(value.removesuffix("ms")[:9]), MAX_WAIT_MS)
-        return True
-    if key in {"words", "status", "fail_times", "break_after", "stall_after"} and value.isdigit():
-        number = min(int(value[:9]), MAX_WORDS)
-        if key == "status" and not 400 <= number <= 599:
-            return False
-        values[key] = number
-        return True
-    return False
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+
+
+def _ends_with(tool: str, name: str) -> bool:
+    return len(tool) > len(name) and tool.endswith(name) and tool[-len(name) - 1] in _SEPARATORS

@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.calls import NeedsConnection, ToolResult, ToolScope, ToolSelection
-from broker.servers import NewServer
+from broker.server_store import NewServer
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.demo.story import approve_in_browser
 from gateway.loopback import served
 from kit.errors import Conflict, InvalidRequest, UpstreamFailed
-from tests.broker.conftest import ACCOUNT, Bench
+from tests.broker.served_broker import ACCOUNT, Bench
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -260,9 +260,9 @@ async def test_a_changed_definition_is_reported(bench: Bench) -> None:
         one = await stack.enter_async_context(served(lambda _: current[0]))
         two = await stack.enter_async_context(served(lambda _: other))
         await bench.server(f"{one}/mcp")
-        server = (await bench.broker.servers.all(ACCOUNT))[0]
+        server = (await bench.broker.servers.store.all(ACCOUNT))[0]
         moved = server.model_copy(update={"server_url": f"{two}/mcp", "id": server.id})
-        changes = await bench.broker.servers.refresh(moved, ToolScope(ACCOUNT))
+        changes, _ = await bench.broker.servers.refresh(moved, ToolScope(ACCOUNT))
         assert changes.changed == ["add"]
         assert "greet" in changes.removed
         assert changes.added == []

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.broker import Broker
 from broker.calls import ToolCall, ToolScope, ToolSelection
 from broker.mcp_call import McpCaller
-from broker.mcp_pool import McpPool, McpTarget, StdioServer
+from broker.mcp_connection import McpTarget, StdioServer
+from broker.mcp_pool import McpPool
+from kit.db import Database
 from kit.outbound import OutboundPolicy
-from tests.broker.conftest import ACCOUNT, Bench
+from tests.broker.served_broker import ACCOUNT, Bench, bench_on
 from tests.node_peers import NODE, node_modules
 
 
@@ -48,7 +49,7 @@ async def test_the_everything_server(bench: Bench, everything: str) -> None:
     await bench.server(everything, name="everything")
     scope = ToolScope(ACCOUNT)
     toolset = await bench.broker.toolset(scope, ToolSelection("explicit", ("everything",)))
-    names = {tool.mcp_name for tool in toolset.tools.values()}
+    names = {tool.display_name.partition("/")[2] for tool in toolset.tools.values()}
     assert {"echo", "get-sum", "get-tiny-image"} <= names
     assert (await bench.result("everything/echo", {"message": "hi"})).content[0]["text"] == "Echo: hi"
     total = await bench.result("everything/get-sum", {"a": 2, "b": 40})
@@ -67,7 +68,7 @@ async def test_the_time_server_over_stdio() -> None:
     target = McpTarget(("time", ""), stdio=StdioServer(sys.executable, ("-m", "mcp_server_time")))
     try:
         listed = await caller.list_tools(target)
-        assert {"get_current_time", "convert_time"} <= {tool.name for tool in listed}
+        assert {"get_current_time", "convert_time"} <= {tool.name for tool in listed.tools}
         arguments = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
         result = await caller.call_tool(target, "convert_time", arguments, retry_safe=True)
         assert not result.is_error
@@ -76,13 +77,14 @@ async def test_the_time_server_over_stdio() -> None:
         await pool.close()
 
 
-async def test_a_server_that_the_operator_runs_is_everybodys(bench: Bench) -> None:
-    broker: Broker = bench.broker
-    broker._operator_servers["time"] = StdioServer(sys.executable, ("-m", "mcp_server_time"))
-    scope = ToolScope("any account")
-    toolset = await broker.toolset(scope, ToolSelection("explicit", ("time/get_current_time",)))
-    call = ToolCall("toolu_1", "time__get_current_time", {"timezone": "Europe/Oslo"})
-    result = await broker.dispatch(scope, toolset, call)
-    assert "Oslo" in str(result)
-    tenant = await broker.toolset(scope, ToolSelection("tenant"))
-    assert set(tenant.tools) == {"time__get_current_time", "time__convert_time"}
+async def test_a_server_that_the_operator_runs_is_everybodys(sqlite_db: Database) -> None:
+    servers = {"time": StdioServer(sys.executable, ("-m", "mcp_server_time"))}
+    async with bench_on(sqlite_db, servers) as bench:
+        scope = ToolScope("any account")
+        selection = ToolSelection("explicit", ("time/get_current_time",))
+        toolset = await bench.broker.toolset(scope, selection)
+        call = ToolCall("toolu_1", "time__get_current_time", {"timezone": "Europe/Oslo"})
+        result = await bench.broker.dispatch(scope, toolset, call)
+        assert "Oslo" in str(result)
+        tenant = await bench.broker.toolset(scope, ToolSelection("tenant"))
+        assert set(tenant.tools) == {"time__get_current_time", "time__convert_time"}

@@ -1,204 +1,329 @@
-"""Webhook dispatch against a real server: signatures, retries, and every kind of bad answer."""
+"""Webhook tools, called at a real endpoint that checks, fails and misbehaves."""
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from broker.webhook import MAX_RESPONSE_BYTES
+from broker.calls import ToolCall, ToolResult, ToolScope
+from broker.webhook import Exchange, WebhookDispatcher, WebhookTarget
 from gateway.loopback import served
-from tests.broker.conftest import Bench
+from kit.clock import ManualClock
+from kit.outbound import OutboundPolicy
+from tests.broker.rig import LOOPBACK
 
-Handler = Callable[[Request], Awaitable[Response]]
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+SCOPE = ToolScope("acc_1", "ada", "thread-1", "turn_1", {"plan": "pro"})
+CALL = ToolCall("toolu_1", "get_weather", {"city": "Oslo"}, iteration=3, created_at=1_700_000_000_000)
 
-
-class Hook:
-    """A webhook endpoint whose answers are scripted; it keeps what it was sent."""
-
-    def __init__(self, *answers: Handler | Response) -> None:
-        self.answers = list(answers)
-        self.requests: list[tuple[dict[str, str], bytes]] = []
-
-    async def answer(self, request: Request) -> Response:
-        self.requests.append((dict(request.headers), await request.body()))
-        scripted = self.answers[min(len(self.requests), len(self.answers)) - 1]
-        return scripted if isinstance(scripted, Response) else await scripted(request)
+Answer = Callable[[Request, int], Awaitable[Response]]
 
 
-async def serve(bench: Bench, hook: Hook, **fields: Any) -> str:
-    app = Starlette(routes=[Route("/hook", hook.answer, methods=["POST"])])
-    url = await bench.stack.enter_async_context(served(lambda _: app))
-    return await bench.webhook(f"{url}/hook", **fields)
+@dataclass
+class Endpoint:
+    """A developer's endpoint: keeps what it received, answers as the test says."""
+
+    answer: Answer
+    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    sockets: set[int] = field(default_factory=set)
+
+    async def __call__(self, request: Request) -> Response:
+        self.received.append((dict(request.headers), await request.body()))
+        assert request.client is not None
+        self.sockets.add(request.client.port)
+        return await self.answer(request, len(self.received))
 
 
-async def test_a_call_carries_its_context_and_both_signatures(bench: Bench) -> None:
-    hook = Hook(JSONResponse({"output": "grüße 你好"}))
-    secret = await serve(bench, hook)
-    result = await bench.result("hook", {"city": "Tromsø"})
-    assert (result.output, result.is_error) == ("grüße 你好", False)
-    assert result.content == [{"type": "text", "text": "grüße 你好"}]
-    headers, body = hook.requests[0]
-    call = json.loads(body)
-    assert call["input"] == {"city": "Tromsø"}
-    assert (call["thread_id"], call["turn_id"], call["metadata"]) == ("thread_1", "turn_1", {"plan": "pro"})
-    assert set(call) == {
-        "tool_use_id", "tool_id", "name", "input", "thread_id", "turn_id", "end_user_id", "metadata",
-        "iteration", "created_at", "request_id",
-    }  # fmt: skip
-    stamp = headers["webhook-timestamp"]
-    assert abs(time.time() - int(stamp)) < 60
-    key = base64.b64decode(secret.removeprefix("whsec_"))
+@asynccontextmanager
+async def endpoint(answer: Answer) -> AsyncIterator[tuple[Endpoint, str]]:
+    receiver = Endpoint(answer)
+    app = Starlette(routes=[Route("/hook", receiver.__call__, methods=["POST"])])
+    async with served(lambda _: app) as url:
+        yield receiver, f"{url}/hook"
+
+
+def answering(*answers: Any, status: int = 200) -> Answer:
+    """Answers in turn, the last one for ever: JSON values, or whole responses."""
+
+    async def answer(_: Request, count: int) -> Response:
+        value = answers[min(count, len(answers)) - 1]
+        return value if isinstance(value, Response) else JSONResponse(value, status_code=status)
+
+    return answer
+
+
+def target(url: str, *, timeout_ms: int = 5_000, idempotent: bool = False) -> WebhookTarget:
+    return WebhookTarget("tool_1", "get_weather", url, timeout_ms, idempotent, SECRET)
+
+
+@pytest.fixture
+async def dispatcher(clock: ManualClock) -> AsyncIterator[WebhookDispatcher]:
+    dispatcher = WebhookDispatcher(LOOPBACK, clock)
+    yield dispatcher
+    await dispatcher.close()
+
+
+async def test_the_endpoint_gets_the_call_signed_twice(
+    dispatcher: WebhookDispatcher, clock: ManualClock
+) -> None:
+    async with endpoint(answering({"output": {"celsius": 4}})) as (receiver, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert (result.output, result.is_error) == ({"celsius": 4}, False)
+    assert result.content == [{"type": "text", "text": '{"celsius":4}'}]
+    [(headers, body)] = receiver.received
+    sent = json.loads(body)
+    assert sent.pop("request_id")
+    assert sent == {
+        "tool_use_id": "toolu_1",
+        "tool_id": "tool_1",
+        "name": "get_weather",
+        "input": {"city": "Oslo"},
+        "thread_id": "thread-1",
+        "turn_id": "turn_1",
+        "end_user_id": "ada",
+        "metadata": {"plan": "pro"},
+        "iteration": 3,
+        "created_at": 1_700_000_000_000,
+    }
+    stamp = str(clock.now_ms() // 1000)
+    assert headers["webhook-timestamp"] == headers["x-qlaud-timestamp"] == stamp
     signed = f"{headers['webhook-id']}.{stamp}.".encode() + body
-    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    assert headers["webhook-signature"] == f"v1,{expected}"
-    assert headers["x-qlaud-timestamp"] == stamp
-    plain = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    standard = hmac.new(b"0123456789abcdef0123456789abcdef", signed, hashlib.sha256).digest()
+    assert headers["webhook-signature"] == "v1," + base64.b64encode(standard).decode()
+    plain = hmac.new(SECRET.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert headers["x-qlaud-signature"] == plain
-    assert secret not in str(headers)
 
 
-async def test_5xx_and_429_are_retried_with_the_same_webhook_id(bench: Bench) -> None:
-    hook = Hook(Response(status_code=500), Response(status_code=429), JSONResponse({"output": 1}))
-    await serve(bench, hook)
-    result = await bench.result("hook")
-    assert (result.output, result.record["attempts"], result.record["status"]) == (1, 3, 200)
-    assert len({headers["webhook-id"] for headers, _ in hook.requests}) == 1
-    assert len({json.loads(body)["request_id"] for _, body in hook.requests}) == 3
+async def test_the_secret_is_in_no_part_of_the_result(dispatcher: WebhookDispatcher) -> None:
+    exchange = Exchange()
+    async with endpoint(answering({"output": 1})) as (_, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL, exchange=exchange)
+    assert exchange.status == 200 and exchange.request_body["input"] == {"city": "Oslo"}
+    assert SECRET not in f"{result}{exchange}{target(url)}"
+
+
+async def test_a_failing_endpoint_is_asked_again_with_the_same_id(dispatcher: WebhookDispatcher) -> None:
+    async with endpoint(answering(Response("oops", 500), Response("busy", 429), {"output": "fine"})) as (
+        receiver,
+        url,
+    ):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.output == "fine" and result.record["attempts"] == 3
+    assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
+    assert len({json.loads(body)["request_id"] for _, body in receiver.received}) == 3
+
+
+async def test_another_call_has_another_id(dispatcher: WebhookDispatcher) -> None:
+    elsewhere = ToolScope("acc_1", "ada", "thread-2", "turn_2")
+    async with endpoint(answering({"output": 1})) as (receiver, url):
+        for scope in (SCOPE, elsewhere, SCOPE):
+            await dispatcher.call(target(url), scope, CALL)
+    first, other, again = (headers["webhook-id"] for headers, _ in receiver.received)
+    assert first == again != other
+
+
+async def test_it_gives_up_after_three_attempts(dispatcher: WebhookDispatcher) -> None:
+    async with endpoint(answering(Response("oops", 503))) as (receiver, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and "status 503" in result.output["error"]
+    assert len(receiver.received) == result.record["attempts"] == 3
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 422])
+async def test_a_refusal_is_not_repeated(dispatcher: WebhookDispatcher, status: int) -> None:
+    refusal = Response(status_code=status, headers={"location": "/elsewhere"})
+    async with endpoint(answering(refusal)) as (receiver, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and len(receiver.received) == 1
+    assert result.record["status"] == status
+
+
+async def test_a_longer_pause_is_kept_when_the_endpoint_asks_for_one(dispatcher: WebhookDispatcher) -> None:
+    busy = Response(status_code=429, headers={"retry-after": "1"})
+    async with endpoint(answering(busy, {"output": "fine"})) as (_, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.output == "fine" and result.record["latency_ms"] >= 1000
+
+
+async def test_no_pause_goes_beyond_the_time_limit(dispatcher: WebhookDispatcher) -> None:
+    busy = Response(status_code=503, headers={"retry-after": "3600"})
+    async with endpoint(answering(busy)) as (receiver, url):
+        result = await dispatcher.call(target(url, timeout_ms=1000), SCOPE, CALL)
+    assert len(receiver.received) == 1 and result.record["status"] == 503
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "output", "is_error"),
     [
-        (Response(b"<html>oops</html>"), "not JSON"),
-        (Response(b""), "empty body"),
-        (Response(b"\xff\xfe\x00"), "not JSON"),
-        (Response(b"[" * 200_000), "not JSON"),
-        (Response(status_code=500), "status 500"),
-        (Response(status_code=404), "status 404"),
-        (Response(status_code=302, headers={"location": "http://169.254.169.254/"}), "status 302"),
-        (JSONResponse({"pending": True}, status_code=202), "202"),
-    ],
-)
-async def test_a_bad_answer_is_an_error_for_the_model(bench: Bench, answer: Response, words: str) -> None:
-    await serve(bench, Hook(answer))
-    result = await bench.result("hook")
-    assert result.is_error
-    assert words in result.content[0]["text"]
-
-
-@pytest.mark.parametrize(
-    ("body", "output", "is_error"),
-    [
-        ({"output": {"a": 1}}, {"a": 1}, False),
         ({"output": None}, None, False),
-        ({"output": "no", "is_error": True}, "no", True),
-        ({"plain": 1}, {"plain": 1}, False),
+        ({"output": "", "is_error": False}, "", False),
+        ({"output": {"why": "no"}, "is_error": True}, {"why": "no"}, True),
+        ({"celsius": 4}, {"celsius": 4}, False),
         ([1, 2], [1, 2], False),
-        ("text", "text", False),
+        ("just text", "just text", False),
+        ({"output": "a\x00b"}, "a\ufffdb", False),
     ],
 )
-async def test_answers_are_read_as_documented(bench: Bench, body: Any, output: Any, is_error: bool) -> None:
-    await serve(bench, Hook(JSONResponse(body)))
-    result = await bench.result("hook")
+async def test_the_forms_an_answer_may_have(
+    dispatcher: WebhookDispatcher, answer: Any, output: Any, is_error: bool
+) -> None:
+    async with endpoint(answering(answer)) as (_, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
     assert (result.output, result.is_error) == (output, is_error)
+    assert all(block["text"] for block in result.content)
 
 
-async def test_50_megabytes_are_cut_off(bench: Bench) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(800):
-            yield b"x" * 65_536
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "an empty body"),
+        (b"<html>It works!</html>", "not JSON"),
+        (b'{"output": ', "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+async def test_garbage_becomes_an_error_for_the_model(
+    dispatcher: WebhookDispatcher, body: bytes, told: str
+) -> None:
+    async with endpoint(answering(Response(body))) as (_, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and told in result.output["error"]
 
-    async def huge(_request: Request) -> Response:
-        return StreamingResponse(pieces(), media_type="application/json")
 
-    await serve(bench, Hook(huge))
-    result = await bench.result("hook")
-    assert result.is_error
-    assert str(MAX_RESPONSE_BYTES) in result.content[0]["text"]
+async def test_answering_later_is_not_available_yet(dispatcher: WebhookDispatcher) -> None:
+    async with endpoint(answering({"pending": True}, status=202)) as (receiver, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and "not available yet" in result.output["error"]
+    assert len(receiver.received) == 1
 
 
-async def test_a_long_output_reaches_the_model_shortened(bench: Bench) -> None:
-    await serve(bench, Hook(JSONResponse({"output": "a" * 300_000 + "end"})))
-    result = await bench.result("hook")
+async def test_an_accepted_answer_with_an_output_is_an_answer(dispatcher: WebhookDispatcher) -> None:
+    async with endpoint(answering({"output": "done"}, status=202)) as (_, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert (result.output, result.is_error) == ("done", False)
+
+
+async def test_fifty_megabytes_are_cut_off(dispatcher: WebhookDispatcher) -> None:
+    sent = 0
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 52428800\r\n\r\n")
+        with suppress(ConnectionError):
+            while sent < 52_428_800:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+                sent += 65_536
+        writer.close()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and "more than 1048576 bytes" in result.output["error"]
+    assert sent < 20 * 1024 * 1024
+
+
+async def test_a_compressed_flood_is_not_unpacked(dispatcher: WebhookDispatcher) -> None:
+    bomb = gzip.compress(b"0" * 50_000_000)
+    async with endpoint(answering(Response(bomb, headers={"content-encoding": "gzip"}))) as (_, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and result.record["status"] == "compressed"
+
+
+async def test_a_large_output_reaches_the_model_shortened(dispatcher: WebhookDispatcher) -> None:
+    async with endpoint(answering({"output": "a" * 150_000 + "b" * 150_000})) as (_, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
     text = result.content[0]["text"]
-    assert len(text) < 110_000
-    assert "left out" in text
-    assert text.endswith("end")
+    assert len(text) < 101_000 and text[0] == "a" and text[-1] == "b"
+    assert "200000 characters left out" in text
+    assert len(result.output) == 300_000
 
 
-async def test_a_slow_tool_is_given_up_within_its_time(bench: Bench) -> None:
-    async def slow(_request: Request) -> Response:
+async def test_a_slow_endpoint_is_left_at_the_time_limit(dispatcher: WebhookDispatcher) -> None:
+    async def slow(_: Request, __: int) -> Response:
         await asyncio.sleep(5)
         return JSONResponse({})
 
-    hook = Hook(slow)
-    await serve(bench, hook, timeout_ms=300)
-    started = time.monotonic()
-    result = await bench.result("hook")
-    assert time.monotonic() - started < 2
-    assert result.is_error
-    assert "0.3 seconds" in result.content[0]["text"]
-    assert len(hook.requests) == 1
+    async with endpoint(slow) as (receiver, url):
+        result = await dispatcher.call(target(url, timeout_ms=300), SCOPE, CALL)
+        assert result.is_error and "0.3 seconds" in result.output["error"]
+        assert "not known" in result.output["error"]
+        assert len(receiver.received) == 1 and result.record["latency_ms"] < 2000
 
 
-@pytest.mark.parametrize(("idempotent", "attempts"), [(False, 1), (True, 3)])
-async def test_a_lost_answer_is_only_asked_for_again_where_that_is_safe(
-    bench: Bench, idempotent: bool, attempts: int
-) -> None:
-    seen = 0
+@asynccontextmanager
+async def closing(answers_at: int) -> AsyncIterator[tuple[list[int], str]]:
+    """A server that reads each request and hangs up, until the ``answers_at``-th one."""
+    seen: list[int] = []
 
-    async def vanish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal seen
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        seen += 1
+        await reader.read(64)
+        seen.append(len(seen) + 1)
+        if len(seen) >= answers_at:
+            writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"output":1}')
+            await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(vanish, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        port = server.sockets[0].getsockname()[1]
-        await bench.webhook(f"http://127.0.0.1:{port}/", idempotent=idempotent)
-        result = await bench.result("hook")
-    assert result.is_error
-    assert "not known" in result.content[0]["text"]
-    assert seen == attempts
+        yield seen, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
 
 
-async def test_a_tool_that_is_down_is_retried_and_reported(bench: Bench) -> None:
-    await bench.webhook("http://127.0.0.1:9/")
-    result = await bench.result("hook")
-    assert "cannot be reached" in result.content[0]["text"]
-    assert result.record["attempts"] == 3
-    assert "127.0.0.1" in result.record["target"]
+async def test_a_call_that_may_have_arrived_is_not_repeated(dispatcher: WebhookDispatcher) -> None:
+    async with closing(answers_at=2) as (seen, url):
+        result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and "Whether it took effect is not known" in result.output["error"]
+    assert len(seen) == 1
 
 
-async def test_arguments_that_break_the_schema_are_not_sent(bench: Bench) -> None:
-    hook = Hook(JSONResponse({}))
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    await serve(bench, hook, input_schema=schema)
-    result = await bench.result("hook", {"n": "many"})
-    assert result.is_error
-    assert "n: " in result.content[0]["text"]
-    assert hook.requests == []
+async def test_an_idempotent_tool_is_called_again_when_the_connection_breaks(
+    dispatcher: WebhookDispatcher,
+) -> None:
+    async with closing(answers_at=2) as (seen, url):
+        result = await dispatcher.call(target(url, idempotent=True), SCOPE, CALL)
+    assert (result.output, len(seen)) == (1, 2)
 
 
-async def test_a_rotated_secret_signs_the_next_call(bench: Bench) -> None:
-    hook = Hook(JSONResponse({}))
-    old = await serve(bench, hook)
-    tool = (await bench.broker.registry.all("acct_1"))[0]
-    new = await bench.broker.registry.rotate_secret("acct_1", tool.id)
-    await bench.result("hook")
-    headers, body = hook.requests[0]
-    signed = f"{headers['webhook-timestamp']}.".encode() + body
-    by_new = hmac.new(new.encode(), signed, hashlib.sha256).hexdigest()
-    assert new != old
-    assert headers["x-qlaud-signature"] == by_new
+async def test_an_endpoint_that_is_down_is_tried_again_then_told(dispatcher: WebhookDispatcher) -> None:
+    async with closing(answers_at=1) as (_, url):
+        pass
+    result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert result.is_error and "cannot be reached" in result.output["error"]
+    assert result.record["attempts"] == 3 and result.record["status"] == "unreachable"
+
+
+async def test_a_private_address_is_not_called(clock: ManualClock) -> None:
+    async with endpoint(answering({"output": 1})) as (receiver, url):
+        strict = WebhookDispatcher(OutboundPolicy(), clock)
+        result = await strict.call(target(url.replace("127.0.0.1", "localhost")), SCOPE, CALL)
+        await strict.close()
+    assert result.is_error and receiver.received == []
+
+
+@pytest.mark.parametrize("url", ["https://a b/", "gopher://x/", "https://xn--/"])
+async def test_an_impossible_url_is_an_error_result(dispatcher: WebhookDispatcher, url: str) -> None:
+    result = await dispatcher.call(target(url), SCOPE, CALL)
+    assert isinstance(result, ToolResult) and result.is_error
+
+
+async def test_connections_are_reused(dispatcher: WebhookDispatcher) -> None:
+    async with endpoint(answering({"output": 1})) as (receiver, url):
+        for _ in range(5):
+            await dispatcher.call(target(url), SCOPE, CALL)
+        assert len(receiver.received) == 5 and len(receiver.sockets) == 1

@@ -1,0 +1,45 @@
+"""The stdio MCP servers that the operator configured: tools for every account, without credentials."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
+from broker.mcp_connection import McpTarget, StdioServer
+from broker.toolset import BoundTool
+from kit.errors import UpstreamUnavailable
+
+logger = logging.getLogger("heddle.broker")
+
+LISTED_FOR_S = 300.0
+
+
+class OperatorServers:
+    """Lists each server's tools once in five minutes; a server that cannot be started is asked again."""
+
+    def __init__(self, servers: Mapping[str, StdioServer], caller: McpCaller) -> None:
+        self._targets = {
+            name: McpTarget((f"operator:{name}", ""), stdio=server) for name, server in servers.items()
+        }
+        self._caller = caller
+        self._listed: dict[str, tuple[float, list[BoundTool]]] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._targets)
+
+    async def tools(self, name: str) -> list[BoundTool]:
+        """The tools of one server. Raises UpstreamUnavailable."""
+        now = asyncio.get_running_loop().time()
+        listed_at, tools = self._listed.get(name, (0.0, []))
+        if tools and now - listed_at < LISTED_FOR_S:
+            return tools
+        target = self._targets[name]
+        try:
+            listing = await self._caller.list_tools(target)
+        except (McpCallFailed, Unauthorized) as failure:
+            logger.warning("the operator's MCP server %s cannot be used: %s", name, failure)
+            raise UpstreamUnavailable(f"the MCP server {name} cannot be used at the moment") from None
+        tools = [BoundTool.of_operator(name, target, tool) for tool in listing.tools]
+        self._listed[name] = (now, tools)
+        return tools
