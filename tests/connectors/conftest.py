@@ -123,6 +123,11 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
         vault = Vault(db, KeyRing.parse(f"v1:{base64.b64encode(bytes(32)).decode()}"), clock)
         registry = ConnectorRegistry(db, Catalog.load(tmp_path / "catalogue"))
         app = FastAPI()
+
+        @app.exception_handler(HeddleError)
+        async def heddle_error(request: Request, error: HeddleError) -> Response:
+            return render_error(request, error)
+
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
         clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback")
         connections = Connections(db, vault, clock, http, clients, registry)
@@ -139,9 +144,5 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
         connections.on_connected(note)
         app.include_router(connection_routes(connections, sessions))
         app.include_router(connect_pages(sessions, account_name, secure_cookie=False))
-
-        @app.exception_handler(HeddleError)
-        async def heddle_error(request: Request, error: HeddleError) -> Response:
-            return render_error(request, error)
 
         yield desk

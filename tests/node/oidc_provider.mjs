@@ -43,7 +43,7 @@ http
       return provider.interactionFinished(req, res, { login: { accountId: "ada" } });
     }
     const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-    grant.addOIDCScope("openid offline_access");
+    grant.addOIDCScope("openid offline_access notes");
     grant.addResourceScope(resource, "notes");
     return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } });
   })
