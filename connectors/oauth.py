@@ -16,7 +16,8 @@ from connectors.http import Answer, OAuthHttp
 from kit.errors import UpstreamFailed
 
 CLIENT_NAME = "Heddle"
-AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
+AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
+"""In our order of preference: servers that offer ``post`` get it right more often than ``basic``."""
 
 
 class OAuthFailed(UpstreamFailed):
@@ -139,10 +140,13 @@ async def refresh(http: OAuthHttp, target: TokenTarget, client: ClientIdentity, 
 
 
 async def revoke(http: OAuthHttp, target: TokenTarget, client: ClientIdentity, token: str) -> None:
-    """RFC 7009; does nothing where the server has no revocation endpoint."""
-    if target.revocation_endpoint is not None:
-        form, auth = _authenticated({"token": token}, client)
-        await http.post_form(target.revocation_endpoint, form, auth=auth)
+    """RFC 7009; does nothing where the server has no revocation endpoint. Raises OAuthFailed."""
+    if target.revocation_endpoint is None:
+        return
+    form, auth = _authenticated({"token": token}, client)
+    answer = await http.post_form(target.revocation_endpoint, form, auth=auth)
+    if answer.status >= 400:
+        raise _failure(answer, f"{target.issuer} did not revoke the token")
 
 
 async def _token_request(

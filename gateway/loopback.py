@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 @asynccontextmanager
 async def served(
-    build: Callable[[str], ASGIApp], *, host: str = "127.0.0.1", port: int = 0
+    build: Callable[[str], ASGIApp], *, host: str = "127.0.0.1", port: int = 0, lifespan: bool = True
 ) -> AsyncIterator[str]:
     """Serve ``build(base_url)`` while the block runs; yields the base URL. ``port`` 0 picks a free one.
 
@@ -21,9 +21,9 @@ async def served(
     base_url = f"http://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         build(base_url),
+        lifespan="auto" if lifespan else "off",
         access_log=False,
         log_config=None,
-        log_level="critical",
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)

@@ -113,11 +113,12 @@ def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
 
 
 def configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
-    for noisy in ("httpx", "httpx2", "mcp", "alembic", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    """Our own loggers at ``level``. Libraries never below warnings: in their debug output some of them
+    print SQL parameters, that is, what people wrote."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
+    ours = getattr(logging, level.upper())
+    logging.getLogger().setLevel(max(logging.WARNING, ours))
+    logging.getLogger("heddle").setLevel(ours)
 
 
 def run_serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> None:

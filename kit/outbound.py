@@ -24,6 +24,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class BlockedAddress(InvalidRequest):
@@ -48,8 +49,9 @@ class OutboundPolicy:
     private_networks: tuple[IPNetwork, ...] = field(default=())
 
     def allows(self, address: IPAddress) -> bool:
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
+        inner = _embedded_ipv4(address)
+        if inner is not None:
+            return self.allows(inner)
         listed = any(
             address.version == network.version and address in network for network in self.private_networks
         )
@@ -92,6 +94,16 @@ class OutboundPolicy:
         if not allowed:
             raise BlockedAddress(f"{host} is not a public address and is not allowed by the operator")
         return allowed
+
+
+def _embedded_ipv4(address: IPAddress) -> IPAddress | None:
+    """The IPv4 address that an IPv6 address leads to: mapped, NAT64 (RFC 6052), 6to4, Teredo."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo is not None else None)
 
 
 def _literal(host: str) -> IPAddress | None:

@@ -13,6 +13,7 @@ from kit.clock import ManualClock
 from kit.db import Database
 from kit.ids import new_id
 from tests.schema import create_schema
+from tests.serving import Served, heddle
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +72,17 @@ def clock() -> ManualClock:
 
 
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+
+
+@pytest.fixture
+async def served_heddle(database_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    """A whole Heddle on each database engine."""
+    async with heddle(database_url, tmp_path) as running_heddle:
+        yield running_heddle
+
+
+@pytest.fixture
+async def sqlite_heddle(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    """A whole Heddle on SQLite, for what does not depend on the engine."""
+    async with heddle(sqlite_url, tmp_path) as running_heddle:
+        yield running_heddle

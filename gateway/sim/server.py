@@ -19,7 +19,9 @@ class SimServer:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen; returns the base URL. Raises OSError if the address is taken."""
-        return await self._stack.enter_async_context(served(lambda _url: self.app, host=host, port=port))
+        return await self._stack.enter_async_context(
+            served(lambda _url: self.app, host=host, port=port, lifespan=False)
+        )
 
     async def stop(self) -> None:
         """Stop listening; requests that are still being answered get a second."""

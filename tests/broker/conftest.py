@@ -7,6 +7,7 @@ import pytest
 from kit.clock import ManualClock
 from kit.db import Database
 from tests.broker.rig import Rig, rigged
+from tests.broker.served_broker import Bench, bench_on
 
 
 @pytest.fixture
@@ -20,3 +21,9 @@ async def stored(db: Database, clock: ManualClock) -> AsyncIterator[Rig]:
     """The rig on each database engine in turn."""
     async with rigged(db, clock) as rig:
         yield rig
+
+
+@pytest.fixture
+async def bench(sqlite_db: Database) -> AsyncIterator[Bench]:
+    async with bench_on(sqlite_db) as bench:
+        yield bench

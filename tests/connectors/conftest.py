@@ -1,0 +1,148 @@
+"""The connectors served over HTTP as the front door would, with the demo's vendor to connect to."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from connectors.catalog import Catalog
+from connectors.clients import OAuthClients
+from connectors.connect import ConnectLink, ConnectSessions
+from connectors.connections import Connected, Connections
+from connectors.http import OAuthHttp
+from connectors.registry import ConnectorRegistry, register
+from connectors.routes import connect_pages, connection_routes
+from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.errors import render_error
+from gateway.loopback import served
+from kit.caller import Caller
+from kit.clock import ManualClock
+from kit.db import Database
+from kit.errors import HeddleError
+from kit.outbound import OutboundPolicy, parse_networks
+from vault.keyring import KeyRing
+from vault.store import Vault
+
+ACCOUNT = "acct_1"
+PASTED = """
+slug = "pasted"
+display_name = "Pasted & Co"
+category = "test"
+auth = "api_key"
+server_url = "http://127.0.0.1:9/mcp"
+docs_url = "https://example.com"
+source = "the test"
+[headers]
+authorization = "Bearer {key}"
+x-region = "{region}"
+[config_schema]
+type = "object"
+required = ["key"]
+[config_schema.properties.key]
+type = "string"
+format = "password"
+title = "Secret key"
+pattern = "^sk-"
+[config_schema.properties.region]
+type = "string"
+"""
+
+
+@dataclass
+class Desk:
+    """Everything a connect flow needs, and what came of it."""
+
+    db: Database
+    clock: ManualClock
+    vault: Vault
+    connections: Connections
+    sessions: ConnectSessions
+    url: str
+    stack: AsyncExitStack
+    other: Connections
+    """The connections as a second process sees them."""
+    connected: list[Connected] = field(default_factory=list)
+
+    async def vendor(self, name: str = "notebook") -> NotebookVendor:
+        vendor = NotebookVendor("")
+
+        def build(base_url: str) -> ASGIApp:
+            vendor.base_url = base_url
+            return build_notebook(vendor)
+
+        url = await self.stack.enter_async_context(served(build))
+        await self.connector(name, f"{url}/mcp")
+        return vendor
+
+    async def connector(self, name: str, server_url: str) -> None:
+        await self.db.write(
+            lambda session: register(
+                session, account_id=ACCOUNT, name=name, display_name=name, server_url=server_url, now_ms=0
+            )
+        )
+
+    async def link(self, connector: str = "notebook", **options: Any) -> ConnectLink:
+        return await self.sessions.create(ACCOUNT, connector, "ada", **options)
+
+    async def browser(self) -> httpx.AsyncClient:
+        return await self.stack.enter_async_context(httpx.AsyncClient(timeout=20))
+
+    async def api(self, caller: Caller) -> httpx.AsyncClient:
+        headers = {"x-caller": f"{caller.account_id},{caller.end_user_id or ''}"}
+        client = httpx.AsyncClient(base_url=self.url, headers=headers)
+        return await self.stack.enter_async_context(client)
+
+
+def _authenticated(app: FastAPI) -> ASGIApp:
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            given = dict(scope["headers"]).get(b"x-caller", b"").decode()
+            if given:
+                account_id, _, end_user_id = given.partition(",")
+                scope["caller"] = Caller(account_id, "key", "standard", end_user_id or None)
+        await app(scope, receive, send)
+
+    return door
+
+
+@pytest.fixture
+async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Desk]:
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "pasted.toml").write_text(PASTED)
+    async with AsyncExitStack() as stack:
+        http = OAuthHttp(OutboundPolicy(parse_networks("loopback")))
+        stack.push_async_callback(http.close)
+        vault = Vault(db, KeyRing.parse(f"v1:{base64.b64encode(bytes(32)).decode()}"), clock)
+        registry = ConnectorRegistry(db, Catalog.load(tmp_path / "catalogue"))
+        app = FastAPI()
+
+        @app.exception_handler(HeddleError)
+        async def heddle_error(request: Request, error: HeddleError) -> Response:
+            return render_error(request, error)
+
+        url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
+        clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback")
+        connections = Connections(db, vault, clock, http, clients, registry)
+        other = Connections(db, vault, clock, http, clients, registry)
+        sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
+        desk = Desk(db, clock, vault, connections, sessions, url, stack, other)
+
+        async def account_name(_account_id: str) -> str:
+            return "Acme <Apps>"
+
+        async def note(event: Connected) -> None:
+            desk.connected.append(event)
+
+        connections.on_connected(note)
+        app.include_router(connection_routes(connections, sessions))
+        app.include_router(connect_pages(sessions, account_name, secure_cookie=False))
+
+        yield desk

@@ -1,0 +1,50 @@
+// An authorization server nobody here wrote (npm oidc-provider), set up as strictly as MCP asks:
+// PKCE, dynamic registration, rotating refresh tokens, resource indicators. It signs in "ada" by itself.
+import http from "node:http";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const require = createRequire(process.env.NODE_MODULES_ENTRY);
+const { Provider } = await import(pathToFileURL(require.resolve("oidc-provider")));
+const port = Number(process.env.PORT);
+const issuer = `http://127.0.0.1:${port}`;
+const resource = process.env.RESOURCE;
+
+const provider = new Provider(issuer, {
+  clients: [],
+  features: {
+    devInteractions: { enabled: false },
+    registration: { enabled: true },
+    revocation: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: () => true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => resource,
+      useGrantedResource: () => true,
+      getResourceServerInfo: () => ({ scope: "notes", accessTokenTTL: 3600, accessTokenFormat: "opaque" }),
+    },
+  },
+  scopes: ["openid", "offline_access", "notes"],
+  pkce: { required: () => true },
+  rotateRefreshToken: true,
+  issueRefreshToken: async () => true,
+  clientDefaults: { grant_types: ["authorization_code", "refresh_token"] },
+  cookies: { keys: ["test"] },
+  findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+});
+
+const callback = provider.callback();
+http
+  .createServer(async (req, res) => {
+    if (!req.url.startsWith("/interaction/")) return callback(req, res);
+    const { prompt, params, session } = await provider.interactionDetails(req, res);
+    if (prompt.name === "login") {
+      return provider.interactionFinished(req, res, { login: { accountId: "ada" } });
+    }
+    const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+    grant.addOIDCScope("openid offline_access notes");
+    grant.addResourceScope(resource, "notes");
+    return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } });
+  })
+  .listen(port, "127.0.0.1", () => console.log("ready"));
