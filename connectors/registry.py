@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select, update
 
 from connectors.catalog import Catalog, CatalogEntry
-from connectors.models import Connector
+from connectors.models import Connection, Connector
 from kit.db import Database
 from kit.errors import NotFound
 from kit.ids import new_id
@@ -41,12 +41,21 @@ def register(
 
 
 def unregister(session: Session, *, account_id: str, name: str) -> None:
-    """Undo ``register``; existing connections stay until they are deleted."""
+    """Undo ``register``. Its connections expire: under the same name, another server may come."""
     row = session.exec(
         select(Connector).where(Connector.account_id == account_id, Connector.name == name)
     ).first()
     if row is not None:
         session.delete(row)
+    session.exec(
+        update(Connection)
+        .where(
+            col(Connection.account_id) == account_id,
+            col(Connection.connector) == name,
+            col(Connection.status) == "active",
+        )
+        .values(status="expired")
+    )
 
 
 class ConnectorRegistry:

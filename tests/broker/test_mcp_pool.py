@@ -98,7 +98,7 @@ async def test_closing_the_pool_ends_calls_that_run() -> None:
 
 
 async def test_credentials_are_in_no_repr() -> None:
-    async with toolbox() as box, pooled() as (pool, caller):
+    async with toolbox() as box, pooled() as (pool, _):
         target = at(box, "s3cret")
         async with pool.lend(target) as connection:
             client = await connection.client(target.headers)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from broker.mcp_call import McpCaller
@@ -59,7 +59,7 @@ async def test_the_reference_server_over_http(caller: McpCaller) -> None:
 async def test_progress_of_the_reference_server(caller: McpCaller) -> None:
     told: list[float] = []
 
-    async def on_progress(progress: float, _total: float | None, _message: str | None) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         told.append(progress)
 
     async with everything() as url:
