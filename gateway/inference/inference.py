@@ -18,6 +18,7 @@ from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer, Rider, Settled
 from gateway.billing.prices import CostBound, TokenUsage, bound_of, cost_of
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
+from gateway.inference.dialects.fields import NOT_JSON
 from gateway.inference.dialects.frames import FrameOverflow
 from gateway.inference.estimate import input_token_bound, input_token_guess
 from gateway.inference.models import Model, ModelCatalog
@@ -122,7 +123,7 @@ class OpenCall:
             raise UpstreamFailed(
                 f"{provider} broke off its answer", code=broke.code, details={"provider": provider}
             ) from None
-        except msgspec.DecodeError:
+        except NOT_JSON:
             await self._settle(TokenUsage(), "error", "upstream_invalid", None)
             raise UpstreamFailed(
                 f"{provider} sent something that is not JSON",
@@ -235,7 +236,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """The JSON object in a request's body. Raises InvalidRequest."""
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")
