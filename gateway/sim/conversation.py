@@ -40,11 +40,12 @@ def read_anthropic(body: Mapping[str, Any], size: int) -> Conversation:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise _bad("messages: at least one message is required")
-    if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
+    limit = body.get("max_tokens")
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise _bad("max_tokens: Field required")
     conversation = Conversation(
         model=_model(body),
-        max_tokens=body["max_tokens"],
+        max_tokens=limit,
         stream=body.get("stream") is True,
         include_usage=True,
         system=_text(body.get("system", "")),
@@ -59,7 +60,11 @@ def read_anthropic(body: Mapping[str, Any], size: int) -> Conversation:
                 raise _bad(
                     f"messages.{number - 1}: tool_use ids without tool_result: {', '.join(open_calls)}"
                 )
-            open_calls = {b["id"]: b["name"] for b in blocks if b.get("type") == "tool_use"}
+            open_calls = {
+                _named(block, "id", number): _named(block, "name", number)
+                for block in blocks
+                if block.get("type") == "tool_use"
+            }
             conversation.rounds_done += bool(open_calls)
         else:
             open_calls = _answered(conversation, blocks, open_calls, number)
@@ -73,16 +78,16 @@ def read_openai(body: Mapping[str, Any], size: int) -> Conversation:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise _bad("Missing required parameter: 'messages'.")
-    options = body.get("stream_options") or {}
+    options = body.get("stream_options")
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     conversation = Conversation(
         model=_model(body),
         max_tokens=limit if isinstance(limit, int) else None,
         stream=body.get("stream") is True,
-        include_usage=options.get("include_usage") is True,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         size=size,
     )
-    functions = [tool.get("function") for tool in body.get("tools") or () if isinstance(tool, dict)]
+    functions = [tool.get("function") for tool in _objects(body.get("tools"))]
     conversation.tools = _tools(functions, lambda function: function.get("name"), "parameters")
     open_calls: dict[str, str] = {}
     for number, message in enumerate(messages):
@@ -96,8 +101,10 @@ def read_openai(body: Mapping[str, Any], size: int) -> Conversation:
         if open_calls:
             raise _bad(f"no tool message answers the tool_call_ids {', '.join(open_calls)}")
         if role == "assistant":
-            calls = message.get("tool_calls") or ()
-            open_calls = {call["id"]: call["function"]["name"] for call in calls}
+            open_calls = {
+                _named(call, "id", number): _named(call.get("function"), "name", number)
+                for call in _objects(message.get("tool_calls"))
+            }
             conversation.rounds_done += bool(open_calls)
         elif role == "user":
             _ask(conversation, _text(blocks))
@@ -140,19 +147,33 @@ def _message(message: Any, number: int, roles: set[str]) -> tuple[str, list[dict
     if isinstance(content, list):
         if not content and message["role"] == "user":
             raise _bad(f"messages.{number}: content must not be empty")
-        return message["role"], [block for block in content if isinstance(block, dict)]
+        return message["role"], _objects(content)
+    if content is not None and not isinstance(content, str):
+        raise _bad(f"messages.{number}.content: expected a text or a list of blocks")
     return message["role"], [{"type": "text", "text": content or ""}]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _named(call: Any, field: str, number: int) -> str:
+    value = call.get(field) if isinstance(call, dict) else None
+    if not isinstance(value, str):
+        raise _bad(f"messages.{number}: a tool call without its {field}")
+    return value
 
 
 def _tools(tools: Any, name_of: Any, schema: str) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
-    for number, tool in enumerate(tools or ()):
+    for number, tool in enumerate(tools if isinstance(tools, list) else ()):
         name = name_of(tool) if isinstance(tool, dict) else None
         if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
             raise _bad(f"tools.{number}.name: expected a name of 1 to 64 letters, digits, _ or -")
         if name in found:
             raise _bad("tools: Tool names must be unique.")
-        found[name] = tool.get(schema) or {}
+        described = tool.get(schema)
+        found[name] = described if isinstance(described, dict) else {}
     return found
 
 
@@ -168,8 +189,8 @@ def _model(body: Mapping[str, Any]) -> str:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    parts = [block.get("text") or "" for block in content or () if isinstance(block, dict)]
-    return "\n".join(part for part in parts if isinstance(part, str))
+    parts = [block.get("text") for block in _objects(content)]
+    return "\n".join(part for part in parts if part and isinstance(part, str))
 
 
 def _bad(message: str) -> Refused:

@@ -37,6 +37,13 @@ _JOIN = re.compile(r"[\s,]*\b(and|then)\b\s+(?:use\s+)?", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"\[sim:([^\]]{0,300})\]")
 _SEPARATOR = re.compile(r"[_/.-]")
 MAX_WAIT_MS = 600_000
+
+
+def _no_such_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_such_constant)
 MAX_WORDS = 100_000
 
 
@@ -117,8 +124,9 @@ def _json_object(text: str, position: int) -> tuple[dict[str, Any] | None, int]:
     if not text.startswith("{", start):
         return None, position
     try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
-    except (json.JSONDecodeError, RecursionError):
+        value, end = _STRICT.raw_decode(text, start)
+        json.dumps(value, ensure_ascii=False).encode()  # no lone surrogates
+    except (ValueError, RecursionError):
         return None, position
     return value, end
 
@@ -134,6 +142,8 @@ def _take(values: dict[str, Any], name: str, value: str) -> bool:
         values["garbage"] = True
         return True
     key = name.replace("-", "_")
+    if not value.isascii() or not value.isprintable():
+        return False
     if key == "retry_after" and value:
         values[key] = value[:20]
         return True

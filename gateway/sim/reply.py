@@ -94,11 +94,12 @@ def _closing(conversation: Conversation, directives: Directives) -> str:
 
 def _made_up(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments for a tool's required fields."""
-    properties = schema.get("properties") or {}
+    properties, required = schema.get("properties"), schema.get("required")
     arguments: dict[str, Any] = {}
-    for name in schema.get("required") or ():
-        described = properties.get(name) or {}
-        if described.get("enum"):
+    for name in required if isinstance(required, list) else ():
+        described = properties.get(name) if isinstance(properties, dict) else None
+        described = described if isinstance(described, dict) else {}
+        if isinstance(described.get("enum"), list) and described["enum"]:
             arguments[name] = described["enum"][0]
         else:
             arguments[name] = _EXAMPLES.get(str(described.get("type")), "example")

@@ -129,7 +129,7 @@ async def _read(receive: Receive) -> bytes:
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise Refused(400, "invalid_request_error", "the body is not a JSON object")
