@@ -26,6 +26,9 @@ from gateway.inference.upstream import StreamBroke, Upstream, UpstreamResponse
 from kit.errors import HeddleError, InvalidRequest, PermissionDenied, Unsupported, UpstreamFailed
 
 
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
 @dataclass(frozen=True, slots=True)
 class CallPlan:
     """A request that has been understood and priced, not yet paid for."""
@@ -41,7 +44,10 @@ class CallPlan:
         """The body to send: the caller's very bytes unless something must be changed."""
         limit = granted_output_tokens // self.facts.choices if lowered else None
         patched = self.dialect.patch(self.body, self.facts, model=self.model.upstream_name, max_tokens=limit)
-        return self.raw if patched is None else msgspec.json.encode(patched)
+        if patched is None:
+            return self.raw
+        changed = {name: value for name, value in patched.items() if value is not self.body.get(name)}
+        return msgspec.json.encode({**_decode_fields(self.raw), **changed})
 
 
 class OpenCall:
@@ -68,10 +74,12 @@ class OpenCall:
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The bytes to forward; ends with error frames if the provider broke off."""
+        last = b""
         try:
             async for chunk in self._response.chunks():
                 shown = self.tap.feed(chunk)
                 if shown:
+                    last = shown
                     yield shown
             rest = self.tap.end()
             if rest:
@@ -84,7 +92,8 @@ class OpenCall:
             self._broke = "upstream_invalid"
         if self._broke is not None:
             message = f"{self.plan.model.provider.name} broke off its answer"
-            yield self.plan.dialect.stream_error(message, self._broke)
+            cut_off = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
+            yield (b"\n\n" if cut_off else b"") + self.plan.dialect.stream_error(message, self._broke)
 
     @property
     def broke(self) -> bool:

@@ -133,7 +133,9 @@ def test_a_bad_variable_is_named(
 
 
 def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
-    file = _file(tmp_path, 'bootstrap_admin_key = "hunter2hunter2hunter2"\n[providers.p]\napi_key = "hunter2"\n')
+    file = _file(
+        tmp_path, 'bootstrap_admin_key = "hunter2hunter2hunter2"\n[providers.p]\napi_key = "hunter2"\n'
+    )
     assert "hunter2" not in repr(load_settings(file))
 
 
@@ -186,7 +188,9 @@ def test_an_extra_provider_and_its_priced_model(tmp_path: Path) -> None:
 def test_an_extra_provider_takes_its_key_from_the_variable_it_names(tmp_path: Path) -> None:
     text = '[providers.my-box]\ndialect = "anthropic"\nbase_url = "http://box"\napi_key_env = "BOX"\n'
     settings = load_settings(_file(tmp_path, text))
-    found = configured_providers(settings, {"BOX": "k4", "MY_BOX_API_KEY": "k5", "MY_BOX_BASE_URL": "http://x"})
+    found = configured_providers(
+        settings, {"BOX": "k4", "MY_BOX_API_KEY": "k5", "MY_BOX_BASE_URL": "http://x"}
+    )
     assert (found["my-box"].api_key, found["my-box"].base_urls) == ("k4", {"anthropic": "http://x"})
     assert configured_providers(settings, {})["my-box"].api_key is None
 

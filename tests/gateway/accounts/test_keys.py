@@ -171,9 +171,7 @@ async def test_a_bound_key_acts_only_for_its_end_user(heddle: Serving) -> None:
 
 
 async def test_an_admin_key_cannot_be_bound(heddle: Serving) -> None:
-    answer = await heddle.http.post(
-        "/v1/keys", json={"name": "x", "scope": "admin", "end_user_id": "alice"}
-    )
+    answer = await heddle.http.post("/v1/keys", json={"name": "x", "scope": "admin", "end_user_id": "alice"})
     assert "end_user_id" in _error(answer, 400, "invalid_request")["message"]
 
 

@@ -99,7 +99,22 @@ JSON = st.recursive(
     max_leaves=20,
 )
 WORDS = st.sampled_from(
-    ["use ", "get_weather ", "and ", "then ", "{", "}", '"a"', ": 1", "[sim: ", "words=", "9", "²", "]", "\\u"]
+    [
+        "use ",
+        "get_weather ",
+        "and ",
+        "then ",
+        "{",
+        "}",
+        '"a"',
+        ": 1",
+        "[sim: ",
+        "words=",
+        "9",
+        "²",
+        "]",
+        "\\u",
+    ]
 )
 TEXTS = st.text(max_size=200) | st.lists(WORDS, max_size=30).map("".join)
 
