@@ -1,6 +1,7 @@
 """Settings: ``heddle.toml``, overridden by ``HEDDLE_*`` environment variables, overridden by CLI options."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from kit.outbound import OutboundPolicy, parse_networks
 
@@ -143,6 +144,9 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
         settings = Settings(**values)
     except ValidationError as error:
         raise BadSettings(_one_line(error, path)) from None
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        raise BadSettings(f"HEDDLE_{field[1].upper() if field else '*'}: expected JSON") from None
     return settings.model_copy(update=dict(overrides or {}))
 
 
@@ -159,7 +163,12 @@ def _one_line(error: ValidationError, path: Path) -> str:
     problems = []
     for problem in error.errors(include_input=False, include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
-        variable = f"HEDDLE_{place.upper()}"
-        where = variable if variable in os.environ else f"{place} in {path} or {variable}"
+        field = str(problem["loc"][0])
+        variable = f"HEDDLE_{field.upper()}"
+        where = f"{place} in {path}"
+        if variable in os.environ:
+            where = variable if place == field else f"{place} in {variable}"
+        elif place == field in Settings.model_fields:
+            where += f" or {variable}"
         problems.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)

@@ -1,9 +1,9 @@
 """JSON shapes of the key routes."""
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from gateway.accounts.models import ApiKey
 from kit.errors import Unsupported
@@ -11,6 +11,18 @@ from kit.money import Nanos, micros, nanos_from_usd, usd_text
 
 CapPeriod = Literal["lifetime", "day", "week", "month"]
 MAX_CAP_USD = Decimal(1_000_000_000)
+MAX_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+
+def _not_blank(name: str) -> str:
+    if not name.strip():
+        raise ValueError("must not be blank")
+    return name.strip()
+
+
+KeyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_not_blank)]
+ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class KeyLimits(BaseModel):
@@ -18,8 +30,8 @@ class KeyLimits(BaseModel):
 
     max_spend_usd: Decimal | None = Field(default=None, ge=0, le=MAX_CAP_USD, allow_inf_nan=False)
     cap_period: CapPeriod = "lifetime"
-    models: list[str] | None = Field(default=None, max_length=200)
-    expires_at: int | None = Field(default=None, gt=0)
+    models: list[ModelName] | None = Field(default=None, max_length=200)
+    expires_at: int | None = Field(default=None, gt=0, le=MAX_TIME_MS)
 
     @model_validator(mode="before")
     @classmethod
@@ -35,16 +47,9 @@ class KeyLimits(BaseModel):
 
 
 class MintKey(KeyLimits):
-    name: str = Field(min_length=1, max_length=200)
+    name: KeyName
     scope: Literal["admin", "standard"] = "standard"
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
-
-    @field_validator("name")
-    @classmethod
-    def _not_blank(cls, name: str) -> str:
-        if not name.strip():
-            raise ValueError("must not be blank")
-        return name.strip()
 
     @model_validator(mode="after")
     def _admins_are_not_end_users(self) -> "MintKey":
@@ -54,7 +59,7 @@ class MintKey(KeyLimits):
 
 
 class EditKey(KeyLimits):
-    name: str | None = Field(default=None, min_length=1, max_length=200)
+    name: KeyName | None = None
 
     def changes(self) -> dict[str, Any]:
         """The columns that the request names; a cap given as null removes it."""

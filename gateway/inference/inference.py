@@ -18,11 +18,14 @@ from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer, Rider, Settled
 from gateway.billing.prices import CostBound, TokenUsage, bound_of, cost_of
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
+from gateway.inference.dialects.fields import NOT_JSON
 from gateway.inference.dialects.frames import FrameOverflow
 from gateway.inference.estimate import input_token_bound, input_token_guess
 from gateway.inference.models import Model, ModelCatalog
 from gateway.inference.upstream import StreamBroke, Upstream, UpstreamResponse
 from kit.errors import HeddleError, InvalidRequest, PermissionDenied, Unsupported, UpstreamFailed
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,10 @@ class CallPlan:
         """The body to send: the caller's very bytes unless something must be changed."""
         limit = granted_output_tokens // self.facts.choices if lowered else None
         patched = self.dialect.patch(self.body, self.facts, model=self.model.upstream_name, max_tokens=limit)
-        return self.raw if patched is None else msgspec.json.encode(patched)
+        if patched is None:
+            return self.raw
+        changed = {name: value for name, value in patched.items() if value is not self.body.get(name)}
+        return msgspec.json.encode({**_decode_fields(self.raw), **changed})
 
 
 class OpenCall:
@@ -67,10 +73,12 @@ class OpenCall:
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The bytes to forward; ends with error frames if the provider broke off."""
+        last = b""
         try:
             async for chunk in self._response.chunks():
                 shown = self.tap.feed(chunk)
                 if shown:
+                    last = shown
                     yield shown
             rest = self.tap.end()
             if rest:
@@ -83,7 +91,8 @@ class OpenCall:
             self._broke = "upstream_invalid"
         if self._broke is not None:
             message = f"{self.plan.model.provider.name} broke off its answer"
-            yield self.plan.dialect.stream_error(message, self._broke)
+            cut_off = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
+            yield (b"\n\n" if cut_off else b"") + self.plan.dialect.stream_error(message, self._broke)
 
     @property
     def broke(self) -> bool:
@@ -122,7 +131,7 @@ class OpenCall:
             raise UpstreamFailed(
                 f"{provider} broke off its answer", code=broke.code, details={"provider": provider}
             ) from None
-        except msgspec.DecodeError:
+        except NOT_JSON:
             await self._settle(TokenUsage(), "error", "upstream_invalid", None)
             raise UpstreamFailed(
                 f"{provider} sent something that is not JSON",
@@ -235,7 +244,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """The JSON object in a request's body. Raises InvalidRequest."""
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")

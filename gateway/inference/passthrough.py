@@ -35,6 +35,8 @@ class PassThrough:
         try:
             call = await self._inference.open(plan, scope["request_id"], payer, _forwarded(scope))
         except ProviderRefused as refusal:
+            if not refusal.body:
+                raise
             await _respond(send, refusal.status, refusal.body, _headers("application/json"))
             return
         if plan.facts.stream:

@@ -9,6 +9,7 @@ from sqlmodel import Session
 from gateway.billing.operations import Budget, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.anthropic import AnthropicDialect
+from gateway.inference.dialects.fields import NOT_JSON
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.inference import Inference, OpenCall
 from gateway.inference.upstream import ProviderRefused
@@ -81,7 +82,7 @@ class _Stream:
 def _decode(data: bytes) -> dict[str, Any]:
     try:
         event = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         raise ModelStreamBroke(
             "the provider sent an event that is not JSON", code="upstream_invalid"
         ) from None
@@ -104,7 +105,7 @@ def _readable(refusal: ProviderRefused) -> InvalidRequest:
     try:
         body = msgspec.json.decode(refusal.body)
         message = str(body["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_JSON, KeyError, TypeError):
         message = refusal.message
     provider = refusal.details["provider"]
     error = InvalidRequest(f"{provider}: {message}", code="provider_refused", details={"provider": provider})

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
+import msgspec
 
 from kit.errors import HeddleError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 
@@ -17,7 +18,12 @@ READ_BUFFER_BYTES = 256 * 1024
 
 
 class ProviderRefused(HeddleError):
-    """The provider found fault with the request itself; its answer is the caller's to read."""
+    """The provider found fault with the request itself; its answer is the caller's to read.
+
+    ``body`` is empty unless the provider answered with a JSON object.
+    """
+
+    type = "invalid_request_error"
 
     def __init__(self, status: int, body: bytes, provider: str) -> None:
         super().__init__(f"{provider} refused the request", details={"provider": provider})
@@ -71,11 +77,14 @@ class UpstreamResponse:
 class Upstream:
     """The shared connection pool to all providers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
+        self._idle_timeout_s = idle_timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._idle_timeout_s
+        )
         self._session = aiohttp.ClientSession(
             timeout=timeout,
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=30.0),
@@ -118,10 +127,10 @@ class Upstream:
             ) from None
         if 200 <= response.status < 300:
             return UpstreamResponse(response)
-        raise await _refusal(provider, response)
+        raise await _refusal(provider, response, secret=_secret(headers))
 
 
-async def _refusal(provider: str, response: aiohttp.ClientResponse) -> HeddleError:
+async def _refusal(provider: str, response: aiohttp.ClientResponse, *, secret: bytes) -> HeddleError:
     """The error for a provider's non-2xx answer."""
     status = response.status
     try:
@@ -132,14 +141,14 @@ async def _refusal(provider: str, response: aiohttp.ClientResponse) -> HeddleErr
         response.close()
     details = {"provider": provider, "upstream_status": status}
     if status in {400, 404, 405, 409, 413, 415, 422}:
-        return ProviderRefused(status, body, provider)
+        return ProviderRefused(status, _readable(body, secret), provider)
     if status == 429 or status == 529:
         retry_after = response.headers.get("retry-after")
         error = UpstreamFailed(
             f"{provider} is {'limiting our rate' if status == 429 else 'overloaded'}; try again later",
             code="upstream_rate_limit" if status == 429 else "overloaded",
             details=details,
-            headers={"retry-after": retry_after} if retry_after else None,
+            headers={"retry-after": retry_after} if retry_after and retry_after.isascii() else None,
         )
         error.status = status
         error.type = "rate_limit_error" if status == 429 else "overloaded_error"
@@ -157,6 +166,21 @@ async def _refusal(provider: str, response: aiohttp.ClientResponse) -> HeddleErr
     if status == 503:
         return UpstreamUnavailable(f"{provider} is unavailable", code="upstream_unavailable", details=details)
     return UpstreamFailed(f"{provider} failed (status {status})", code="upstream_error", details=details)
+
+
+def _secret(headers: Mapping[str, str]) -> bytes:
+    """The provider's key among the headers of a request, if there is one."""
+    return (headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")).encode()
+
+
+def _readable(body: bytes, secret: bytes) -> bytes:
+    """A refusal as the caller may read it: a JSON object without the provider's key, or nothing."""
+    try:
+        if not isinstance(msgspec.json.decode(body), dict):
+            return b""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b""
+    return body.replace(secret, b"***") if secret else body
 
 
 def _timeout(provider: str) -> UpstreamTimeout:

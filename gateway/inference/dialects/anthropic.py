@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.dialect import RequestFacts
-from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
+from gateway.inference.dialects.fields import NOT_JSON, Count, optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from kit.errors import InvalidRequest
 
@@ -20,19 +20,19 @@ BYTES_PER_TOKEN = 4
 
 
 class _CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: int = 0
-    ephemeral_1h_input_tokens: int = 0
+    ephemeral_5m_input_tokens: Count = 0
+    ephemeral_1h_input_tokens: Count = 0
 
 
 class _ServerToolUse(msgspec.Struct):
-    web_search_requests: int = 0
+    web_search_requests: Count = 0
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     cache_creation: _CacheCreation | None = None
     server_tool_use: _ServerToolUse | None = None
 
@@ -151,7 +151,7 @@ class AnthropicTap:
     def _see(self, data: bytes) -> None:
         try:
             event = _decode_event(data)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except NOT_JSON:
             return
         if event.type == "content_block_delta" and event.delta is not None:
             delta = event.delta

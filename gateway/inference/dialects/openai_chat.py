@@ -8,7 +8,7 @@ import msgspec
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.anthropic import BYTES_PER_TOKEN
 from gateway.inference.dialects.dialect import RequestFacts
-from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
+from gateway.inference.dialects.fields import NOT_JSON, Count, optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from kit.errors import InvalidRequest
 
@@ -16,12 +16,12 @@ MAX_CHOICES = 128
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
     prompt_tokens_details: _PromptDetails | None = None
 
 
@@ -47,7 +47,7 @@ class _Choice(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -156,7 +156,7 @@ class OpenAIChatTap:
                 continue
             try:
                 chunk = _decode_chunk(data)
-            except (msgspec.DecodeError, msgspec.ValidationError):
+            except NOT_JSON:
                 continue
             if chunk.usage is not None:
                 self._usage = chunk.usage

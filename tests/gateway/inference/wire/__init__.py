@@ -1,0 +1,1 @@
+"""Provider answers written out by hand, so that the tests know every byte of what upstream sends."""

@@ -1,0 +1,239 @@
+"""Settings from heddle.toml and the environment, and what they switch on."""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.inference.models import ModelCatalog
+from gateway.inference.providers import configured_providers
+from gateway.settings import BadSettings, Settings, load_settings
+from kit.clock import ManualClock
+from kit.errors import NotFound, Unsupported
+from tests.gateway.serving import serving
+
+EXTRA = """
+[providers.local]
+dialect = "openai-chat"
+base_url = "http://127.0.0.1:11434/v1/"
+
+[models."my-llama"]
+provider = "local"
+upstream_model = "llama3.3:70b"
+context_window = 8192
+input_usd_per_mtok = 0.5
+output_usd_per_mtok = "1.5"
+"""
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("HEDDLE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _refusal(file: Path | None = None) -> str:
+    with pytest.raises(BadSettings) as refused:
+        load_settings(file)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.key_prefix) == ("127.0.0.1", 8787, "ak_live_")
+    assert settings.resolved_database_url == "sqlite:///.heddle/heddle.db"
+    assert settings.resolved_public_url == "http://127.0.0.1:8787"
+
+
+def test_heddle_toml_in_the_working_directory_is_read(tmp_path: Path) -> None:
+    (tmp_path / "heddle.toml").write_text("port = 9001\n")
+    assert load_settings().port == 9001
+
+
+def test_the_environment_wins_over_the_file_and_options_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _file(tmp_path, 'port = 9001\nmarkup = 0.2\nhost = "::1"\n')
+    assert load_settings(file).port == 9001
+    monkeypatch.setenv("HEDDLE_PORT", "9002")
+    settings = load_settings(file)
+    assert (settings.port, settings.markup) == (9002, Decimal("0.2"))
+    assert load_settings(file, {"port": 9003}).port == 9003
+    assert settings.resolved_public_url == "http://[::1]:9002"
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEDDLE_FILE", str(_file(tmp_path, "port = 9004\n")))
+    assert load_settings().port == 9004
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.toml"
+    assert _refusal(missing) == f"cannot read {missing}: No such file or directory"
+
+
+@pytest.mark.parametrize("text", [b"port = \n", b"= 1\n", b"[models", b'host = "\xff"\n'])
+def test_bad_toml_is_one_line_naming_the_file(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "own.toml"
+    path.write_bytes(text)
+    assert _refusal(path).startswith(f"{path} is not valid TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("prot = 1", "prot in {path}: "),
+        ('port = "x"', "port in {path} or HEDDLE_PORT: "),
+        ("port = 70000", "port in {path} or HEDDLE_PORT: "),
+        ('bootstrap_admin_key = "hunter2hunter2"', "bootstrap_admin_key in {path} or HEDDLE_BOOTSTRAP"),
+        ('allow_private_targets = "everything"', "allow_private_targets in {path} or HEDDLE_ALLOW_"),
+        ('key_prefix = "no spaces "', "key_prefix in {path} or HEDDLE_KEY_PREFIX: "),
+        ("starter_credit_usd = nan", "starter_credit_usd in {path} or HEDDLE_STARTER_CREDIT_USD: "),
+        ("providers = 3", "providers in {path} or HEDDLE_PROVIDERS: "),
+        ('[providers.p]\nurl = "x"', "providers.p.url in {path}: "),
+        ('[providers.p]\ndialect = "latin"', "providers.p.dialect in {path}: "),
+        ('[models."a"]\nprovider = "p"\noutput_usd_per_mtok = 1', "models.a.input_usd_per_mtok in {path}: "),
+        ('[models."a"]\nprovider = "p"\ninput_usd_per_mtok = -1\noutput_usd_per_mtok = 1', "models.a.input_"),
+    ],
+)
+def test_a_bad_value_is_one_line_naming_its_place(tmp_path: Path, text: str, place: str) -> None:
+    file = _file(tmp_path, text)
+    message = _refusal(file)
+    assert message.startswith(place.format(path=file))
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HEDDLE_PORT", "many", "HEDDLE_PORT: "),
+        ("HEDDLE_SIM", "perhaps", "HEDDLE_SIM: "),
+        ("HEDDLE_PROVIDERS", "{nope", "HEDDLE_PROVIDERS: expected JSON"),
+        ("HEDDLE_PROVIDERS", '{"p": {"url": "x"}}', "providers.p.url in HEDDLE_PROVIDERS: "),
+    ],
+)
+def test_a_bad_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert _refusal(_file(tmp_path, "port = 9001\n")).startswith(line)
+
+
+def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
+    file = _file(
+        tmp_path, 'bootstrap_admin_key = "hunter2hunter2hunter2"\n[providers.p]\napi_key = "hunter2"\n'
+    )
+    assert "hunter2" not in repr(load_settings(file))
+
+
+# --- providers and models -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "on"),
+    [
+        ({}, {}),
+        ({"ANTHROPIC_API_KEY": ""}, {}),
+        ({"ANTHROPIC_BASE_URL": "http://proxy"}, {}),
+        ({"ANTHROPIC_API_KEY": "k1"}, {"anthropic": ("k1", "https://api.anthropic.com")}),
+        (
+            {"ANTHROPIC_API_KEY": "k1", "ANTHROPIC_BASE_URL": "http://proxy:1/"},
+            {"anthropic": ("k1", "http://proxy:1")},
+        ),
+        (
+            {"OPENAI_API_KEY": "k2", "OPENAI_BASE_URL": "http://proxy/v1"},
+            {"openai": ("k2", "http://proxy/v1")},
+        ),
+    ],
+)
+def test_a_known_provider_is_on_when_its_key_is_set(
+    environ: Mapping[str, str], on: Mapping[str, tuple[str, str]]
+) -> None:
+    found = configured_providers(Settings(), environ)
+    assert {name: (p.api_key, *p.base_urls.values()) for name, p in found.items()} == on
+    assert all(key not in repr(found) for key, _ in on.values())
+
+
+def test_an_extra_provider_and_its_priced_model(tmp_path: Path) -> None:
+    settings = load_settings(_file(tmp_path, EXTRA))
+    providers = configured_providers(settings, {"LOCAL_API_KEY": "k3"})
+    assert providers["local"].base_urls == {"openai-chat": "http://127.0.0.1:11434/v1"}
+    assert providers["local"].api_key == "k3"
+    catalog = ModelCatalog(settings, providers, ManualClock())
+    model = catalog.resolve("my-llama")
+    assert (model.upstream_name, model.context_window) == ("llama3.3:70b", 8192)
+    assert model.price.unit("input").at(0) == Decimal("0.0000005")
+    assert model.price.unit("output").at(0) == Decimal("0.0000015")
+    assert catalog.resolve("local/my-llama") == model
+    assert catalog.all() == [model]
+    with pytest.raises(NotFound):
+        catalog.resolve("no-such-model")
+    with pytest.raises(Unsupported, match="no price"):
+        catalog.resolve("local/unpriced")
+
+
+def test_an_extra_provider_takes_its_key_from_the_variable_it_names(tmp_path: Path) -> None:
+    text = '[providers.my-box]\ndialect = "anthropic"\nbase_url = "http://box"\napi_key_env = "BOX"\n'
+    settings = load_settings(_file(tmp_path, text))
+    found = configured_providers(
+        settings, {"BOX": "k4", "MY_BOX_API_KEY": "k5", "MY_BOX_BASE_URL": "http://x"}
+    )
+    assert (found["my-box"].api_key, found["my-box"].base_urls) == ("k4", {"anthropic": "http://x"})
+    assert configured_providers(settings, {})["my-box"].api_key is None
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('[providers.p]\nbase_url = "http://x"', "providers.p.dialect"),
+        ('[providers.p]\ndialect = "anthropic"', "providers.p.base_url"),
+        ('[providers.p]\ndialect = "anthropic"\nbase_url = "x.example"', "providers.p.base_url"),
+        ('[providers.sim]\ndialect = "anthropic"\nbase_url = "http://x"', "providers.sim"),
+    ],
+)
+def test_an_unusable_provider_is_named(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(BadSettings, match=f"^{place}"):
+        configured_providers(load_settings(_file(tmp_path, text)), {})
+
+
+def test_a_model_of_an_unknown_provider_is_named(tmp_path: Path) -> None:
+    text = '[models."m"]\nprovider = "nowhere"\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 1\n'
+    with pytest.raises(BadSettings, match=r'^models\."m"\.provider: .*nowhere'):
+        ModelCatalog(load_settings(_file(tmp_path, text)), {}, ManualClock())
+
+
+async def test_the_catalogue_of_a_known_provider_is_priced_from_the_list() -> None:
+    settings = Settings()
+    providers = configured_providers(settings, {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"})
+    catalog = ModelCatalog(settings, providers, ManualClock())
+    models = catalog.all()
+    assert len(models) > 20
+    assert all({"input", "output"} <= model.price.units.keys() for model in models)
+    assert {model.provider.name for model in models} == {"anthropic", "openai"}
+
+
+async def test_the_extra_model_is_listed_and_called(tmp_path: Path) -> None:
+    settings = load_settings(_file(tmp_path, EXTRA))
+    providers = configured_providers(settings, {"LOCAL_BASE_URL": "http://127.0.0.1:1/v1"})
+    async with serving(tmp_path, providers, providers=settings.providers, models=settings.models) as heddle:
+        (listed,) = (await heddle.http.get("/v1/models")).json()["data"]
+        assert (listed["id"], listed["provider"]) == ("my-llama", "local")
+        called: httpx.Response = await heddle.http.post(
+            "/v1/chat/completions",
+            json={"model": "my-llama", "messages": [{"role": "user", "content": "hello"}]},
+        )
+    assert called.status_code == 503  # nobody listens there
+    assert called.json()["error"]["code"] == "upstream_unreachable"
