@@ -25,7 +25,6 @@ from gateway.inference.models import Model, ModelCatalog
 from gateway.inference.upstream import StreamBroke, Upstream, UpstreamResponse
 from kit.errors import HeddleError, InvalidRequest, PermissionDenied, Unsupported, UpstreamFailed
 
-
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 

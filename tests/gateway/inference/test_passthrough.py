@@ -60,8 +60,8 @@ def _frames(path: str, *, include_usage: bool = True) -> list[bytes]:
 
 
 def _answer_json(path: str) -> bytes:
-    wire = anthropic_wire if path == MESSAGES else openai_wire
-    return wire.whole(REPLY, "fake-model", "1")
+    whole_of = anthropic_wire.whole if path == MESSAGES else openai_wire.whole
+    return whole_of(REPLY, "fake-model", "1")
 
 
 async def _post_stream(heddle: Serving, path: str, body: dict[str, Any]) -> tuple[httpx.Response, bytes]:
@@ -288,7 +288,7 @@ async def test_a_provider_that_hangs_up_is_a_502(tmp_path: Path, path: str) -> N
         writer.close()
 
     listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    url = "http://127.0.0.1:{}".format(listening.sockets[0].getsockname()[1])
+    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     fake = Provider("fake", {"anthropic": url, "openai-chat": url}, PROVIDER_KEY)
     async with listening, serving(tmp_path, {"fake": fake}, models=MODELS) as heddle:
         got = await heddle.http.post(path, json=_body())

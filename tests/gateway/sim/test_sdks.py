@@ -115,8 +115,8 @@ async def test_a_tool_loop_of_two_rounds(claude: anthropic.AsyncAnthropic, strea
 
 
 async def test_an_error_result_is_told(claude: anthropic.AsyncAnthropic) -> None:
-    call = {"type": "tool_use", "id": "t1", "name": "get_time", "input": {"city": "Oslo"}}
-    failed = {"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": "no clock"}
+    call: Any = {"type": "tool_use", "id": "t1", "name": "get_time", "input": {"city": "Oslo"}}
+    failed: Any = {"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": "no clock"}
     message = await claude.messages.create(
         model="sim-small",
         max_tokens=100,
@@ -132,7 +132,9 @@ async def test_an_error_result_is_told(claude: anthropic.AsyncAnthropic) -> None
 
 @pytest.mark.parametrize("tail", ["missing", "unknown id", "half", "text only"])
 async def test_tool_results_must_match_their_calls(claude: anthropic.AsyncAnthropic, tail: str) -> None:
-    calls = [{"type": "tool_use", "id": name, "name": "get_time", "input": {}} for name in ("t1", "t2")]
+    calls: list[Any] = [
+        {"type": "tool_use", "id": name, "name": "get_time", "input": {}} for name in ("t1", "t2")
+    ]
     messages = [*_user("go"), {"role": "assistant", "content": calls}]
     results = {"unknown id": ["t1", "t2", "t3"], "half": ["t1"]}.get(tail, [])
     content: list[Any] = [{"type": "tool_result", "tool_use_id": name, "content": "x"} for name in results]
