@@ -67,12 +67,15 @@ class LiveTurn:
             self._flushed = end
 
     async def close(self) -> None:
-        """No more events will come from this process."""
-        self._flusher.cancel()
+        """No more events will come from this process. Subscribers end, even if the log cannot be written."""
+        async with self._flushing:  # never in the middle of a write: its outcome would not be known
+            self._flusher.cancel()
         with suppress(asyncio.CancelledError):
             await self._flusher
         try:
             await self.flush()
+        except Exception:
+            logger.exception("the last events of %s could not be logged", self.turn_id)
         finally:
             self.closed = True
             self.changed.set()
@@ -98,9 +101,11 @@ class EventHub:
         return live
 
     async def close(self, live: LiveTurn) -> None:
-        await live.close()
-        if self._live.get(live.turn_id) is live:
-            del self._live[live.turn_id]
+        try:
+            await live.close()
+        finally:
+            if self._live.get(live.turn_id) is live:
+                del self._live[live.turn_id]
 
     async def subscribe(self, turn_id: str, after: int = 0) -> AsyncIterator[bytes]:
         """The frames with ids above ``after``, until the turn is finished or waits for somebody."""
