@@ -94,8 +94,9 @@ class Billing:
             self._reaper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._reaper
-        if self._tasks:
+        while self._tasks:  # an abandoned admission's commit is followed by its release
             await asyncio.wait(self._tasks)
+            await asyncio.sleep(0)
 
     async def admit(
         self, request_id: str, payer: Payer, bound: CostBound, *, budget: Budget | None = None
