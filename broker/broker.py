@@ -26,7 +26,7 @@ from broker.servers import McpServers, connector_of
 from broker.toolset import BoundTool, Toolset
 from broker.webhook import WebhookDispatcher
 from connectors.connect import ConnectSessions
-from connectors.connections import ConnectionRequired, Connections
+from connectors.credentials import ConnectionRequired, Credentials
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, InvalidRequest
@@ -44,7 +44,7 @@ class Broker:
         *,
         db: Database,
         vault: Vault,
-        connections: Connections,
+        credentials: Credentials,
         connect_sessions: ConnectSessions,
         clock: Clock,
         policy: OutboundPolicy,
@@ -59,7 +59,7 @@ class Broker:
         self.policy = policy
         self.registry = ToolRegistry(db, vault, clock, self._operator.names)
         store = ServerStore(db, vault, clock, self._operator.names)
-        self.servers = McpServers(store, connections, self._pool, self._caller)
+        self.servers = McpServers(store, credentials, self._pool, self._caller)
         self.webhooks = WebhookDispatcher(policy, clock)
 
     async def start(self) -> None:

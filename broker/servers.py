@@ -9,7 +9,7 @@ from broker.mcp_listing import Listing, SkippedTool
 from broker.mcp_pool import McpPool
 from broker.models import McpServer, McpTool
 from broker.server_store import PER_USER, TENANT, NewServer, ServerStore, ToolChanges
-from connectors.connections import ConnectionRequired, Connections, Credential
+from connectors.credentials import ConnectionRequired, Credential, Credentials
 from kit.errors import InvalidRequest, UpstreamFailed
 from kit.ids import new_id
 
@@ -31,10 +31,10 @@ class Registered:
 
 class McpServers:
     def __init__(
-        self, store: ServerStore, connections: Connections, pool: McpPool, caller: McpCaller
+        self, store: ServerStore, credentials: Credentials, pool: McpPool, caller: McpCaller
     ) -> None:
         self.store = store
-        self._connections = connections
+        self._credentials = credentials
         self._pool = pool
         self._caller = caller
 
@@ -139,14 +139,14 @@ class McpServers:
         if server.auth_mode == TENANT or end_user_id is None:
             headers = await self.store.headers(server)
             return Bearer(McpTarget((server.id, "tenant"), server.server_url, headers))
-        credential = await self._connections.lease(server.account_id, connector_of(server), end_user_id)
+        credential = await self._credentials.lease(server.account_id, connector_of(server), end_user_id)
         return _as_user(server, credential)
 
     async def _renewed(self, server: McpServer, scope: ToolScope, refused: Bearer) -> Bearer:
         """Another credential after a 401. Raises ConnectionRequired, or Unauthorized for a tenant's own."""
         if refused.credential is None or scope.end_user_id is None:
             raise Unauthorized
-        credential = await self._connections.lease(
+        credential = await self._credentials.lease(
             server.account_id, connector_of(server), scope.end_user_id, rejected=refused.credential
         )
         return _as_user(server, credential)

@@ -59,6 +59,14 @@ class TokenTarget:
     resource: str
 
 
+def token_target(kept: Mapping[str, Any] | None) -> TokenTarget:
+    """What a connection kept of the metadata (``Connection.oauth``)."""
+    facts = kept or {}
+    return TokenTarget(
+        facts["issuer"], facts["token_endpoint"], facts.get("revocation_endpoint"), facts["resource"]
+    )
+
+
 async def register_client(http: OAuthHttp, server: AuthorizationServer, redirect_uri: str) -> ClientIdentity:
     """Dynamic registration (RFC 7591). Raises OAuthFailed or UpstreamFailed."""
     if server.registration_endpoint is None:

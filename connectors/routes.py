@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from connectors.connect import ConnectSessions, FlowEnd, LinkUnusable
-from connectors.connections import Connections, Credential
+from connectors.connections import Connections
+from connectors.credentials import Credential, Credentials
 from connectors.pages import HEADERS, consent_page, notice_page
 from connectors.schemas import CreateSession, render_connection
 from kit.caller import Standard
@@ -21,7 +22,9 @@ MAX_FORM_FIELDS = 50
 LINK_STATUS = {"unknown": 404, "used": 410, "expired": 410, "other_browser": 403}
 
 
-def connection_routes(connections: Connections, sessions: ConnectSessions) -> APIRouter:
+def connection_routes(
+    connections: Connections, credentials: Credentials, sessions: ConnectSessions
+) -> APIRouter:
     router = APIRouter(prefix="/v1/connections", tags=["connections"])
 
     @router.post("/sessions", status_code=201)
@@ -58,7 +61,7 @@ def connection_routes(connections: Connections, sessions: ConnectSessions) -> AP
         caller.must_see(f"connection {connection_id}", row.end_user_id)
         if row.kind == "oauth":
             seen = Credential(row.id, row.generation, {})
-            await connections.lease(row.account_id, row.connector, row.end_user_id, rejected=seen)
+            await credentials.lease(row.account_id, row.connector, row.end_user_id, rejected=seen)
         return render_connection(await connections.get(caller.account_id, connection_id))
 
     @router.delete("/{connection_id}")

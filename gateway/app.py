@@ -18,6 +18,7 @@ from connectors.catalog import BadCatalogEntry, Catalog
 from connectors.clients import OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connections import Connected, Connections
+from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
 from connectors.routes import connect_pages, connection_routes
@@ -88,14 +89,15 @@ class App:
         self._oauth_http = http = OAuthHttp(policy)
         registry = ConnectorRegistry(db, catalog)
         clients = OAuthClients(db, vault, clock, http, f"{public_url}/connect/callback")
-        self.connections = Connections(db, vault, clock, http, clients, registry)
+        self.connections = Connections(db, vault, clock, http, clients)
+        self.credentials = Credentials(db, clock, http, clients, registry, self.connections)
         self.connect_sessions = ConnectSessions(
             db, vault, clock, http, clients, registry, self.connections, public_url=public_url
         )
         self.broker = Broker(
             db=db,
             vault=vault,
-            connections=self.connections,
+            credentials=self.credentials,
             connect_sessions=self.connect_sessions,
             clock=clock,
             policy=policy,
@@ -155,6 +157,7 @@ class App:
         """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
         await self.engine.close()
         await self.broker.close()
+        await self.credentials.close()
         await self._oauth_http.close()
         await self.billing.close()
         await self._upstream.close()
@@ -199,7 +202,7 @@ class App:
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
-            connection_routes(self.connections, self.connect_sessions),
+            connection_routes(self.connections, self.credentials, self.connect_sessions),
             connect_pages(
                 self.connect_sessions,
                 self._account_name,

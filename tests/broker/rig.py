@@ -17,6 +17,7 @@ from connectors.catalog import Catalog
 from connectors.clients import OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connections import Connections
+from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
 from kit.clock import Clock
@@ -122,14 +123,15 @@ async def rigged(
     http = OAuthHttp(policy)
     registry = ConnectorRegistry(db, Catalog.load())
     clients = OAuthClients(db, vault, clock, http, "http://127.0.0.1:1/connect/callback")
-    connections = Connections(db, vault, clock, http, clients, registry)
+    connections = Connections(db, vault, clock, http, clients)
+    credentials = Credentials(db, clock, http, clients, registry, connections)
     sessions = ConnectSessions(
         db, vault, clock, http, clients, registry, connections, public_url="http://127.0.0.1:1"
     )
     broker = Broker(
         db=db,
         vault=vault,
-        connections=connections,
+        credentials=credentials,
         connect_sessions=sessions,
         clock=clock,
         policy=policy,

@@ -16,6 +16,7 @@ from connectors.catalog import Catalog
 from connectors.clients import OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connections import Connections
+from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
 from connectors.routes import connect_pages
@@ -88,7 +89,8 @@ async def bench_on(
         pages = FastAPI()
         url = await stack.enter_async_context(served(lambda _: pages))
         clients = OAuthClients(sqlite_db, vault, clock, http, f"{url}/connect/callback")
-        connections = Connections(sqlite_db, vault, clock, http, clients, registry)
+        connections = Connections(sqlite_db, vault, clock, http, clients)
+        credentials = Credentials(sqlite_db, clock, http, clients, registry, connections)
         sessions = ConnectSessions(
             sqlite_db, vault, clock, http, clients, registry, connections, public_url=url
         )
@@ -100,7 +102,7 @@ async def bench_on(
         broker = Broker(
             db=sqlite_db,
             vault=vault,
-            connections=connections,
+            credentials=credentials,
             connect_sessions=sessions,
             clock=clock,
             policy=policy,

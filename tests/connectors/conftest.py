@@ -17,6 +17,7 @@ from connectors.catalog import Catalog
 from connectors.clients import OAuthClients
 from connectors.connect import ConnectLink, ConnectSessions
 from connectors.connections import Connected, Connections
+from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry, register
 from connectors.routes import connect_pages, connection_routes
@@ -67,8 +68,9 @@ class Desk:
     sessions: ConnectSessions
     url: str
     stack: AsyncExitStack
-    other: Connections
-    """The connections as a second process sees them."""
+    credentials: Credentials
+    other: Credentials
+    """The credentials as a second process leases them."""
     connected: list[Connected] = field(default_factory=list)
 
     async def vendor(self, name: str = "notebook") -> NotebookVendor:
@@ -130,10 +132,12 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
 
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
         clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback")
-        connections = Connections(db, vault, clock, http, clients, registry)
-        other = Connections(db, vault, clock, http, clients, registry)
+        connections = Connections(db, vault, clock, http, clients)
+        credentials, other = (
+            Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
+        )
         sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
-        desk = Desk(db, clock, vault, connections, sessions, url, stack, other)
+        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other)
 
         async def account_name(_account_id: str) -> str:
             return "Acme <Apps>"
@@ -142,7 +146,7 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
             desk.connected.append(event)
 
         connections.on_connected(note)
-        app.include_router(connection_routes(connections, sessions))
+        app.include_router(connection_routes(connections, credentials, sessions))
         app.include_router(connect_pages(sessions, account_name, secure_cookie=False))
 
         yield desk

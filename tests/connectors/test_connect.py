@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import select
 
 from connectors.connect import LIFETIME_MS
-from connectors.connections import ConnectionRequired
+from connectors.credentials import ConnectionRequired
 from connectors.models import Connection, ConnectSession
 from kit.errors import InvalidRequest, NotFound
 from tests.connectors.browsing import connect, follow, press
@@ -21,7 +21,7 @@ async def test_a_person_connects_and_tools_can_act_as_them(desk: Desk) -> None:
     assert done.status_code == 200
     assert "Connected" in done.text
     assert [(event.connector, event.end_user_id) for event in desk.connected] == [("notebook", "ada")]
-    credential = await desk.connections.lease(ACCOUNT, "notebook", "ada")
+    credential = await desk.credentials.lease(ACCOUNT, "notebook", "ada")
     token = credential.headers["authorization"].removeprefix("Bearer ")
     assert vendor.access[token].subject == "ada"
     assert vendor.access[token].resource == f"{vendor.base_url}/mcp"
@@ -71,7 +71,7 @@ async def test_cancel_connects_nothing(desk: Desk) -> None:
     assert "Nothing was connected" in page.text
     assert (await browser.get(link.connect_url)).status_code == 410
     with pytest.raises(ConnectionRequired):
-        await desk.connections.lease(ACCOUNT, "notebook", "ada")
+        await desk.credentials.lease(ACCOUNT, "notebook", "ada")
 
 
 async def test_a_link_works_once(desk: Desk) -> None:
@@ -148,9 +148,9 @@ async def test_connecting_again_renews_the_same_connection(desk: Desk) -> None:
     await desk.vendor()
     browser = await desk.browser()
     await connect(browser, (await desk.link()).connect_url)
-    first = await desk.connections.lease(ACCOUNT, "notebook", "ada")
+    first = await desk.credentials.lease(ACCOUNT, "notebook", "ada")
     await connect(browser, (await desk.link()).connect_url)
-    second = await desk.connections.lease(ACCOUNT, "notebook", "ada")
+    second = await desk.credentials.lease(ACCOUNT, "notebook", "ada")
     assert first.connection_id == second.connection_id
     assert second.generation == first.generation + 1
     assert first.headers != second.headers
@@ -183,10 +183,10 @@ async def test_a_pasted_key_is_checked_and_then_used(desk: Desk) -> None:
         assert complaint in refused.text
     done = await press(browser, link.connect_url, key=" sk-secret ", region="eu", unknown="x")
     assert "Connected" in done.text
-    credential = await desk.connections.lease(ACCOUNT, "pasted", "ada")
+    credential = await desk.credentials.lease(ACCOUNT, "pasted", "ada")
     assert credential.headers == {"authorization": "Bearer sk-secret", "x-region": "eu"}
     with pytest.raises(ConnectionRequired) as refusal:
-        await desk.connections.lease(ACCOUNT, "pasted", "ada", rejected=credential)
+        await desk.credentials.lease(ACCOUNT, "pasted", "ada", rejected=credential)
     assert refusal.value.reason == "expired"
 
 

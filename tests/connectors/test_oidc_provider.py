@@ -73,12 +73,12 @@ async def test_connect_refresh_and_revoke(desk: Desk, provider: tuple[str, str])
     link = await desk.link("strict")
     done = await connect(await desk.browser(), link.connect_url)
     assert "Connected" in done.text, done.text
-    first = await desk.connections.lease(ACCOUNT, "strict", "ada")
+    first = await desk.credentials.lease(ACCOUNT, "strict", "ada")
     desk.clock.advance(seconds=3_600)
-    second = await desk.connections.lease(ACCOUNT, "strict", "ada")
+    second = await desk.credentials.lease(ACCOUNT, "strict", "ada")
     assert second.generation == 2
     assert second.headers != first.headers
     desk.clock.advance(seconds=3_600)
-    assert (await desk.connections.lease(ACCOUNT, "strict", "ada")).generation == 3
+    assert (await desk.credentials.lease(ACCOUNT, "strict", "ada")).generation == 3
     row = await desk.connections.get(ACCOUNT, second.connection_id)
     await desk.connections.disconnect(row)

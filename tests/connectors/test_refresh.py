@@ -1,12 +1,14 @@
 """Refreshing: once, whoever asks; and believing the vendor's no only when it is about this generation."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from sqlmodel import select
 
-from connectors.connections import ConnectionRequired, Credential
+from connectors.credentials import ConnectionRequired, Credential
 from connectors.models import Connection
+from connectors.oauth import refresh
 from gateway.demo.oauth_mcp import NotebookVendor
 from kit.caller import Caller
 from kit.errors import UpstreamFailed
@@ -21,13 +23,13 @@ async def connected(desk: Desk) -> NotebookVendor:
 
 
 async def lease(desk: Desk, rejected: Credential | None = None) -> Credential:
-    return await desk.connections.lease(ACCOUNT, "notebook", "ada", rejected=rejected)
+    return await desk.credentials.lease(ACCOUNT, "notebook", "ada", rejected=rejected)
 
 
 async def test_fifty_callers_in_two_processes_refresh_once(desk: Desk) -> None:
     vendor = await connected(desk)
     desk.clock.advance(seconds=3_600)
-    processes = (desk.connections, desk.other)
+    processes = (desk.credentials, desk.other)
     leased = await asyncio.gather(*(processes[n % 2].lease(ACCOUNT, "notebook", "ada") for n in range(50)))
     assert vendor.refreshes == 1
     assert {credential.generation for credential in leased} == {2}
@@ -94,8 +96,51 @@ async def test_a_refresh_that_comes_late_never_replaces_a_newer_connection(desk:
     newest = await lease(desk)
     from connectors.oauth import Tokens
 
-    await desk.connections._store_refreshed(seen, {"refresh_token": "old"}, Tokens("late", "late"))
+    await desk.credentials._store_refreshed(seen, {"refresh_token": "old"}, Tokens("late", "late"))
     assert (await lease(desk)).headers == newest.headers
+
+
+async def test_a_refresh_goes_on_when_its_caller_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vendor has rotated the token by then: whoever gives up must not lose the new one."""
+    vendor = await connected(desk)
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> Any:
+        tokens = await refresh(*arguments)
+        asked.set()
+        await answering.wait()
+        return tokens
+
+    monkeypatch.setattr("connectors.credentials.refresh", slow)
+    desk.clock.advance(seconds=3_600)
+    caller = asyncio.create_task(lease(desk))
+    await asked.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    answering.set()
+    await desk.credentials.close()
+    assert (await lease(desk)).generation == 2
+    assert vendor.refreshes == 1
+
+
+async def test_who_connects_anew_before_a_refresh_keeps_the_new_token(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = await connected(desk)
+    desk.clock.advance(seconds=3_600)
+    open_secret = desk.connections.open_secret
+
+    async def late(row: Connection) -> Any:
+        monkeypatch.setattr(desk.connections, "open_secret", open_secret)
+        await connect(await desk.browser(), (await desk.link()).connect_url)
+        return await open_secret(row)
+
+    monkeypatch.setattr(desk.connections, "open_secret", late)
+    leased = await lease(desk)
+    assert (leased.generation, vendor.refreshes) == (2, 0)
+    desk.clock.advance(seconds=3_600)
+    assert (await lease(desk)).generation == 3
 
 
 async def test_deleting_revokes_at_the_vendor_and_forgets(desk: Desk) -> None:
