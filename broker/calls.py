@@ -5,6 +5,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from kit.json import storable
+
 MAX_RESULT_CHARS = 100_000
 CUT_MARK = "\n[… {cut} characters left out …]\n"
 
@@ -81,17 +83,6 @@ def json_result(output: Any, *, is_error: bool, record: dict[str, Any]) -> ToolR
     output = storable(output)
     text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
     return ToolResult(output, [text_block(text)], is_error, record)
-
-
-def storable(value: Any) -> Any:
-    """The JSON value without what PostgreSQL cannot keep in it: NUL characters and lone surrogates."""
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [storable(item) for item in value]
-    if isinstance(value, dict):
-        return {storable(name): storable(item) for name, item in value.items()}
-    return value
 
 
 def text_block(text: str) -> dict[str, Any]:

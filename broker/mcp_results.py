@@ -7,7 +7,8 @@ from typing import Any
 import mcp_types
 import msgspec
 
-from broker.calls import MAX_RESULT_CHARS, ToolResult, shorten, storable, text_block
+from broker.calls import MAX_RESULT_CHARS, ToolResult, shorten, text_block
+from kit.json import storable
 
 MAX_BLOCKS = 100
 MAX_IMAGES = 20

@@ -3,12 +3,13 @@
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from broker.models import McpServer, McpTool, Tool
 from broker.names import MODEL_NAME, SERVER_NAME
 from broker.schema import check_schema
 from kit.errors import InvalidRequest, Unsupported
+from kit.request_body import RequestBody
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, section 5.6.2
 OWN_HEADERS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
@@ -16,7 +17,7 @@ MAX_DESCRIPTION = 10_000
 MAX_TIMEOUT_MS = 120_000
 
 
-class ToolFields(BaseModel):
+class ToolFields(RequestBody):
     name: str | None = Field(default=None, min_length=1, max_length=64)
     description: str | None = Field(default=None, max_length=MAX_DESCRIPTION)
     timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
@@ -57,19 +58,19 @@ class CreateTool(ToolFields):
     idempotent: bool = False
 
 
-class TestTool(BaseModel):
+class TestTool(RequestBody):
     input: dict[str, Any] = Field(default_factory=dict)
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
 
 
-class CallTool(BaseModel):
+class CallTool(RequestBody):
     name: str = Field(min_length=1, max_length=200)
     input: dict[str, Any] = Field(default_factory=dict)
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
     thread_id: str | None = Field(default=None, max_length=100)
 
 
-class CreateServer(BaseModel):
+class CreateServer(RequestBody):
     name: str | None = None
     server_url: str | None = Field(default=None, max_length=2000)
     catalog_slug: str | None = Field(default=None, max_length=64)

@@ -152,9 +152,7 @@ class Credentials:
     async def _refresh(self, row: Connection, *, must_change: bool) -> Credential:
         secret = await self._connections.open_secret(row)
         newest = await self._connections.by_id(row.id)
-        if (
-            newest is None or newest.generation != row.generation
-        ):  # connected anew: a newer secret
+        if newest is None or newest.generation != row.generation:  # connected anew: a newer secret
             return await self._current(row)
         try:
             if not secret.get("refresh_token"):

@@ -8,6 +8,7 @@ import httpx
 import msgspec
 
 from kit.errors import InvalidRequest, UpstreamFailed
+from kit.json import NOT_JSON
 from kit.outbound import OutboundPolicy, guarded_client
 
 MAX_BYTES = 256 * 1024
@@ -82,6 +83,6 @@ class OAuthHttp:
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
     return decoded if isinstance(decoded, dict) else None

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from connectors.models import Connection
+from kit.request_body import RequestBody
 
 
-class CreateSession(BaseModel):
+class CreateSession(RequestBody):
     connector: str = Field(min_length=1, max_length=200)
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
     return_url: str | None = Field(default=None, max_length=2000)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError
 from sqlmodel import select
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -29,7 +30,7 @@ from gateway.accounts.routes import key_routes
 from gateway.billing.billing import Billing
 from gateway.billing.routes import billing_routes
 from gateway.billing.usage import UsageReports
-from gateway.errors import InternalError, from_http, from_validation, render_error
+from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
 from gateway.inference.dialects.anthropic import AnthropicDialect
 from gateway.inference.dialects.openai_chat import OpenAIChatDialect
@@ -237,6 +238,10 @@ def _render_errors(api: FastAPI) -> None:
     @api.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         return render_error(request, from_http(error, request.url.path))
+
+    @api.exception_handler(DataError)
+    async def data_error(request: Request, error: DataError) -> Response:
+        return render_error(request, from_data_error(error))
 
     @api.exception_handler(Exception)
     async def unexpected(request: Request, _error: Exception) -> Response:

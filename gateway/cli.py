@@ -83,7 +83,7 @@ def serve(
 
 @app.command()
 def demo(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port.")] = 8787,
+    port: Annotated[int, typer.Option(min=0, max=65535, envvar="HEDDLE_PORT", help="The port.")] = 8787,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where to keep its data.", show_default="a new temporary folder")
     ] = None,

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -67,6 +68,14 @@ def from_validation(error: RequestValidationError) -> InvalidRequest:
     message = str(first["msg"]).removeprefix("Value error, ")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return InvalidRequest(f"{place or 'body'}: {message}{more}", param=place or None)
+
+
+def from_data_error(error: DataError) -> InvalidRequest:
+    """PostgreSQL refuses a NUL character, which can only have come from the request's URL (bodies are
+    checked). Raises any other DataError: it is a fault of ours."""
+    if "NUL" not in str(error.orig):
+        raise error
+    return InvalidRequest("the URL holds the character U+0000, which no id or filter has")
 
 
 def from_http(error: HTTPException, path: str) -> HeddleError:

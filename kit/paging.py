@@ -1,13 +1,13 @@
 """Cursor paging: opaque cursors that carry the sort key of the last row seen."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from kit.errors import InvalidRequest
+from kit.json import unstorable_place
 
 T = TypeVar("T")
 
@@ -25,15 +25,21 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         values = msgspec.json.decode(base64.urlsafe_b64decode(padded))
-    except (ValueError, binascii.Error, msgspec.DecodeError):
+    except (ValueError, RecursionError):
         values = None
     if (
         not isinstance(values, list)
         or len(values) != len(types)
         or not all(isinstance(value, kind) for value, kind in zip(values, types, strict=True))
+        or not all(_in_range(value) for value in values)
     ):
         raise InvalidRequest("cursor is not one that this list gave out", param="cursor")
     return tuple(values)
+
+
+def _in_range(value: Any) -> bool:
+    """Whether a database can be asked about it: cursors are opaque, but anybody can write one."""
+    return abs(value) < 2**63 if isinstance(value, int) else unstorable_place(value) is None
 
 
 def page(

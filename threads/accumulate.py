@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from kit.json import NOT_JSON
+
 
 class StreamOutOfOrder(ValueError):
     """The provider's events do not make a message."""
@@ -93,6 +95,6 @@ class MessageAccumulator:
             text = "".join(self._json[index])
             try:
                 finished["input"] = msgspec.json.decode(text) if text.strip() else {}
-            except msgspec.DecodeError:
+            except NOT_JSON:
                 raise StreamOutOfOrder("a tool call's arguments are not JSON") from None
         return finished

@@ -19,6 +19,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_id
+from kit.json import storable
 from threads.model_client import StepCost
 from threads.models import Message, PendingAction, Thread, ToolCallRow, Turn
 from threads.schemas import TurnRequest
@@ -120,6 +121,7 @@ class Journal:
         """The rows of a finished model step; runs inside its settlement's transaction. Raises LeaseLost."""
         self._hold(session, turn)
         thread = self._thread(session, turn)
+        content = storable(content)
         message = self._append(
             session,
             thread,

@@ -9,8 +9,10 @@ from starlette.responses import Response, StreamingResponse
 
 from kit.caller import Caller, Standard
 from kit.errors import HeddleError, InvalidRequest, TooLarge
+from kit.json import NOT_JSON
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
+from kit.request_body import check_storable
 from threads.events import EventHub
 from threads.reading import TurnReader
 from threads.schemas import (
@@ -225,8 +227,9 @@ async def _json_object(request: Request, limit: int) -> dict[str, Any]:
         pieces.append(piece)
     try:
         body = msgspec.json.decode(b"".join(pieces))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    check_storable(body)
     return body

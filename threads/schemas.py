@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from kit.errors import InvalidRequest, Unsupported
 from kit.money import micros, nanos_from_usd
+from kit.request_body import RequestBody
 from threads.models import Message, PendingAction, Thread, ToolCallRow, Turn
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -43,7 +44,7 @@ def _bounded(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
     return metadata
 
 
-class CreateThread(BaseModel):
+class CreateThread(RequestBody):
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
     metadata: dict[str, Any] | None = None
     id: str | None = None
@@ -62,7 +63,7 @@ class CreateThread(BaseModel):
             raise ValueError("must be a UUID") from None
 
 
-class EditThread(BaseModel):
+class EditThread(RequestBody):
     title: str | None = Field(default=None, max_length=500)
     metadata: dict[str, Any] | None = None
 
@@ -72,12 +73,12 @@ class EditThread(BaseModel):
         return _bounded(metadata)
 
 
-class ActionAnswer(BaseModel):
+class ActionAnswer(RequestBody):
     id: str = Field(max_length=100)
     type: str = Field(max_length=40)
 
 
-class ActionAnswers(BaseModel):
+class ActionAnswers(RequestBody):
     actions: list[ActionAnswer] = Field(min_length=1, max_length=100)
 
 

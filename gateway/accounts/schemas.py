@@ -3,11 +3,12 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.accounts.models import ApiKey
 from kit.errors import Unsupported
 from kit.money import Nanos, micros, nanos_from_usd, usd_text
+from kit.request_body import RequestBody
 
 CapPeriod = Literal["lifetime", "day", "week", "month"]
 MAX_CAP_USD = Decimal(1_000_000_000)
@@ -25,7 +26,7 @@ KeyName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class KeyLimits(BaseModel):
+class KeyLimits(RequestBody):
     """The limits shared by minting and editing a key."""
 
     max_spend_usd: Decimal | None = Field(default=None, ge=0, le=MAX_CAP_USD, allow_inf_nan=False)

@@ -18,12 +18,12 @@ from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer, Rider, Settled
 from gateway.billing.prices import CostBound, TokenUsage, bound_of, cost_of
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
-from gateway.inference.dialects.fields import NOT_JSON
 from gateway.inference.dialects.frames import FrameOverflow
 from gateway.inference.estimate import input_token_bound, input_token_guess
 from gateway.inference.models import Model, ModelCatalog
 from gateway.inference.upstream import StreamBroke, Upstream, UpstreamResponse
 from kit.errors import HeddleError, InvalidRequest, PermissionDenied, Unsupported, UpstreamFailed
+from kit.json import NOT_JSON
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 

@@ -9,11 +9,11 @@ from sqlmodel import Session
 from gateway.billing.operations import Budget, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.anthropic import AnthropicDialect
-from gateway.inference.dialects.fields import NOT_JSON
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.inference import Inference, OpenCall
 from gateway.inference.upstream import ProviderRefused
 from kit.errors import InvalidRequest
+from kit.json import NOT_JSON
 from kit.money import Nanos
 from threads.model_client import ModelStep, ModelStream, ModelStreamBroke, StepCost
 

@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 
 from kit.errors import HeddleError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
+from kit.json import NOT_JSON
 
 CONNECT_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 300.0
@@ -178,7 +179,7 @@ def _readable(body: bytes, secret: bytes) -> bytes:
     try:
         if not isinstance(msgspec.json.decode(body), dict):
             return b""
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return b""
     return body.replace(secret, b"***") if secret else body
 

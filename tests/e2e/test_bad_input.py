@@ -1,9 +1,11 @@
 """Bad input gets the documented status and error form, and nothing is lost or left behind."""
 
+import json
 from typing import Any
 
 import pytest
 
+from kit.paging import encode_cursor
 from tests.serving import Served
 
 HELLO: dict[str, Any] = {
@@ -243,3 +245,65 @@ async def test_names_are_taken_once(served_heddle: Served) -> None:
     assert (await admin.post("/v1/threads", json=thread)).status_code == 201
     again = await admin.post("/v1/threads", json=thread)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "id_taken")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/threads", {"metadata": {"a": {"b": "\0"}}}, "metadata"),
+        ("/v1/threads", {"metadata": {"\ud800": 1}}, "metadata"),
+        ("/v1/threads/{thread}/messages", {"model": "sim-small", "content": "\0"}, "content"),
+        ("/v1/keys", {"name": "a\0"}, "name"),
+        ("/v1/tools", {"name": "ok", "webhook_url": "https://x.test/", "description": "\0"}, "description"),
+        ("/v1/connections/sessions", {"connector": "linear", "end_user_id": "\0"}, "end_user_id"),
+    ],
+)
+async def test_text_that_no_database_keeps(
+    served_heddle: Served, path: str, body: dict[str, Any], param: str
+) -> None:
+    admin = await served_heddle.client()
+    thread = (await admin.post("/v1/threads", json={})).json()["id"]
+    # json.dumps escapes what is not ASCII, so that half a surrogate pair can be sent at all
+    answer = await admin.post(
+        path.format(thread=thread), content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"] == param
+    assert "U+0000" in answer.json()["error"]["message"]
+
+
+async def test_urls_that_no_database_can_be_asked_about(served_heddle: Served) -> None:
+    admin = await served_heddle.client()
+    thread = (await admin.post("/v1/threads", json={})).json()["id"]
+    huge = encode_cursor(2**80, "a")
+    for path, statuses in (
+        ("/v1/threads/%00", {400, 404}),
+        ("/v1/threads?end_user_id=%00", {200, 400}),
+        ("/v1/threads?metadata[a]=%00", {200, 400}),
+        (f"/v1/threads?cursor={huge}", {400}),
+        (f"/v1/threads/{thread}/messages?after_seq={2**80}", {400}),
+        (f"/v1/usage?from_ms={2**80}", {400}),
+        (f"/v1/usage/events?from_ms=-{2**80}", {400}),
+        ("/v1/connections?end_user_id=%00", {200, 400}),
+        ("/v1/keys/%00", {400, 404}),
+        ("/v1/tools/%00", {400, 404}),
+        ("/v1/models/%00", {404}),
+    ):
+        answer = await admin.get(path)
+        assert answer.status_code in statuses, (path, answer.text)
+
+
+async def test_what_a_model_says_is_kept_in_a_storable_form(served_heddle: Served) -> None:
+    admin = await served_heddle.client()
+    tool = {"name": "note", "webhook_url": "http://127.0.0.1:9/nobody"}
+    tool_id = (await admin.post("/v1/tools", json=tool)).raise_for_status().json()["id"]
+    user, _ = await served_heddle.mint()
+    thread = (await user.post("/v1/threads", json={})).json()["id"]
+    path = f"/v1/threads/{thread}/messages"
+    said = r'use note {"text": "a\u0000b"}'
+    body = {"model": "sim-small", "content": said, "tools": [tool_id]}
+    answer = await user.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["tool_calls"][0]["input"] == {"text": "a\ufffdb"}
+    kept = (await user.get(path)).json()["data"]
+    assert kept[1]["content"][-1]["input"] == {"text": "a\ufffdb"}

@@ -8,9 +8,10 @@ import msgspec
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.dialect import RequestFacts
-from gateway.inference.dialects.fields import NOT_JSON, Count, optional_bool, positive_int, text_field
+from gateway.inference.dialects.fields import Count, optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from kit.errors import InvalidRequest
+from kit.json import NOT_JSON
 
 API_VERSION = "2023-06-01"
 DEFAULT_WEB_SEARCHES = 20

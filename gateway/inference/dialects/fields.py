@@ -8,8 +8,6 @@ import msgspec
 from kit.errors import InvalidRequest
 
 MAX_TOKENS_LIMIT = 10_000_000
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What ``msgspec.json.decode`` raises for bytes that are not JSON, or nested beyond reason."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 """A provider's count; anything else is not believed, as it would be billed."""
