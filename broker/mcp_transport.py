@@ -7,7 +7,6 @@ The optional GET stream of the handshake revisions (Streamable HTTP, "Listening 
 Server") is answered with 405 here: nothing listens on it, and it would hold a socket per session.
 """
 
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 import httpcore2
 import httpx2
 
-from kit.outbound import OutboundPolicy, guarded_backend
+from kit.outbound import OutboundPolicy, guarded_backend, tls_context
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 READ_TIMEOUT_S = 300.0
@@ -51,9 +50,9 @@ class SharedTransport:
     """The process-wide connection pool to MCP servers."""
 
     def __init__(self, policy: OutboundPolicy) -> None:
-        self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
+        self._inner = httpx2.AsyncHTTPTransport(verify=tls_context(), trust_env=False)
         self._inner._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=tls_context(),
             max_connections=MAX_SOCKETS,
             max_keepalive_connections=100,
             keepalive_expiry=30.0,

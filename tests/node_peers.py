@@ -1,5 +1,6 @@
 """Node.js servers of other makes, installed once from ``tests/node/package-lock.json`` into ``.cache``."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +17,13 @@ NPM_CLI = Path(ROOT_DIR) / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 def node_modules() -> Path:
     """The folder of installed packages. Raises CalledProcessError (with npm's output shown) if npm fails."""
+    CACHE.parent.mkdir(exist_ok=True)
+    with (CACHE.parent / "node.lock").open("w") as one_at_a_time:  # tests run in several processes
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        return _installed()
+
+
+def _installed() -> Path:
     lock = (HERE / "package-lock.json").read_bytes()
     stamp = CACHE / "installed"
     wanted = hashlib.sha256(lock).hexdigest()
