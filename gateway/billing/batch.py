@@ -15,24 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
-from gateway.accounts.models import ApiKey
 from gateway.billing.errors import KeyCapReached, TurnBudgetReached, WalletEmpty
 from gateway.billing.ledger import WalletState, next_entry
-from gateway.billing.models import Hold, KeySpend, LedgerEntry, UsageEvent, Wallet
 from gateway.billing.operations import Admit, Admitted, Credit, Operation, Settle, Settled
 from gateway.billing.periods import period_label, resets_at_ms, start_ms
+from gateway.billing.tables import HOLD, KEY, LEDGER, SPEND, USAGE, WALLET
 from kit.errors import AuthenticationFailed, HeddleError, InvalidRequest
 from kit.money import Nanos
-
-
-def _table(model: type[SQLModel]) -> Any:
-    return model.__table__  # type: ignore[attr-defined]
-
-
-WALLET, HOLD, SPEND = _table(Wallet), _table(Hold), _table(KeySpend)
-LEDGER, USAGE, KEY = _table(LedgerEntry), _table(UsageEvent), _table(ApiKey)
 
 SELECT_WALLETS = (
     select(
@@ -379,37 +370,3 @@ def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
         "latency_ms": outcome.latency_ms,
         "created_at": op.now_ms,
     }
-
-
-def reap_holds(session: Session, *, expired_before: int, except_owner: str | None) -> int:
-    """Release holds past their expiry, or (``except_owner``) all holds of processes other than this one.
-
-    Returns how many were released. The money goes back to the wallet's free part; a call that settles
-    after all is still charged.
-    """
-    connection = session.connection()
-    stale = HOLD.c.expires_at <= expired_before
-    if except_owner is not None:
-        stale = stale | (HOLD.c.owner != except_owner)
-    accounts = sorted(connection.execute(select(HOLD.c.account_id).where(stale).distinct()).scalars())
-    released = 0
-    for account_id in accounts:
-        lock = select(WALLET.c.held_nanos).where(WALLET.c.account_id == account_id).with_for_update()
-        connection.execute(lock).scalar_one()
-        rows = connection.execute(
-            select(HOLD.c.id, HOLD.c.key_id, HOLD.c.amount_nanos).where(
-                HOLD.c.account_id == account_id, stale
-            )
-        ).all()
-        for hold_id, key_id, amount in rows:
-            connection.execute(delete(HOLD).where(HOLD.c.id == hold_id))
-            connection.execute(
-                update(WALLET)
-                .where(WALLET.c.account_id == account_id)
-                .values(held_nanos=WALLET.c.held_nanos - amount)
-            )
-            connection.execute(
-                update(SPEND).where(SPEND.c.key_id == key_id).values(held_nanos=SPEND.c.held_nanos - amount)
-            )
-        released += len(rows)
-    return released

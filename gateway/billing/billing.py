@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from gateway.billing.batch import BillingBatch, reap_holds
+from gateway.billing.batch import BillingBatch
+from gateway.billing.holds import reap_holds
 from gateway.billing.models import LedgerEntry, Wallet
 from gateway.billing.operations import (
     Admit,

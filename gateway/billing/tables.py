@@ -1,0 +1,16 @@
+"""The tables of billing as SQLAlchemy Core sees them: its writer works on rows, not on objects."""
+
+from typing import Any
+
+from sqlmodel import SQLModel
+
+from gateway.accounts.models import ApiKey
+from gateway.billing.models import Hold, KeySpend, LedgerEntry, UsageEvent, Wallet
+
+
+def _table(model: type[SQLModel]) -> Any:
+    return model.__table__  # type: ignore[attr-defined]
+
+
+WALLET, HOLD, SPEND = _table(Wallet), _table(Hold), _table(KeySpend)
+LEDGER, USAGE, KEY = _table(LedgerEntry), _table(UsageEvent), _table(ApiKey)
