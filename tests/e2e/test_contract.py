@@ -98,7 +98,7 @@ async def test_messages_page_by_seq_in_both_orders(served_heddle: Served) -> Non
 async def test_frames_obey_the_byte_rules(sqlite_heddle: Served) -> None:
     user, _ = await sqlite_heddle.mint()
     thread = (await user.post("/v1/threads", json={})).json()["id"]
-    body = {"model": "sim-small", "content": "grüße 你好 \u2028 end", "stream": True}
+    body = {"model": "sim-small", "content": "grüße 你好 🧵 end", "stream": True}
     answer = await user.post(f"/v1/threads/{thread}/messages", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-qlaud-thread-id"] == thread
@@ -117,7 +117,7 @@ async def test_frames_obey_the_byte_rules(sqlite_heddle: Served) -> None:
         if payload["type"] == "content_block_delta":
             assert b'"delta":{"type":"text_delta","text":' in data
             assert set(payload["delta"]) == {"type", "text"}
-    assert "grüße 你好 \u2028 end" in text_of(payloads)
+    assert "grüße 你好 🧵 end" in text_of(payloads)
 
 
 async def test_a_whole_answer_has_the_turn_beside_the_message(sqlite_heddle: Served) -> None:
