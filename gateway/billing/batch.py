@@ -10,10 +10,11 @@ Wallet rows are locked first and in one order (PostgreSQL ``FOR UPDATE``; SQLite
 operations on an account are serial whatever number of processes run.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlmodel import Session
 
@@ -24,8 +25,9 @@ from gateway.billing.periods import period_label, resets_at_ms, start_ms
 from gateway.billing.tables import HOLD, KEY, LEDGER, SPEND, USAGE, WALLET
 from kit.errors import AuthenticationFailed, HeddleError, InvalidRequest
 from kit.money import Nanos
+from kit.prepared import OneOf, Prepared, values_of
 
-SELECT_WALLETS = (
+_wallets = Prepared(
     select(
         WALLET.c.account_id,
         WALLET.c.balance_nanos,
@@ -33,18 +35,20 @@ SELECT_WALLETS = (
         WALLET.c.ledger_seq,
         WALLET.c.ledger_hash,
     )
-    .where(WALLET.c.account_id.in_(bindparam("ids", expanding=True)))
+    .where(OneOf(WALLET.c.account_id, "ids"))
     .order_by(WALLET.c.account_id)
     .with_for_update()
 )
-SELECT_KEYS = select(KEY.c.id, KEY.c.cap_nanos, KEY.c.cap_period, KEY.c.revoked_at).where(
-    KEY.c.id.in_(bindparam("ids", expanding=True))
+_keys = Prepared(
+    select(KEY.c.id, KEY.c.cap_nanos, KEY.c.cap_period, KEY.c.revoked_at).where(OneOf(KEY.c.id, "ids"))
 )
-SELECT_SPENDS = select(SPEND.c.key_id, SPEND.c.period, SPEND.c.spent_nanos, SPEND.c.held_nanos).where(
-    SPEND.c.key_id.in_(bindparam("ids", expanding=True))
+_spends = Prepared(
+    select(SPEND.c.key_id, SPEND.c.period, SPEND.c.spent_nanos, SPEND.c.held_nanos).where(
+        OneOf(SPEND.c.key_id, "ids")
+    )
 )
-SELECT_HOLDS = select(HOLD.c.id, HOLD.c.amount_nanos).where(HOLD.c.id.in_(bindparam("ids", expanding=True)))
-UPDATE_WALLET = (
+_holds = Prepared(select(HOLD.c.id, HOLD.c.amount_nanos).where(OneOf(HOLD.c.id, "ids")))
+_update_wallet = Prepared(
     update(WALLET)
     .where(WALLET.c.account_id == bindparam("b_account_id"))
     .values(
@@ -54,14 +58,15 @@ UPDATE_WALLET = (
         ledger_hash=bindparam("ledger_hash"),
     )
 )
-UPDATE_SPEND = (
+_update_spend = Prepared(
     update(SPEND)
     .where(SPEND.c.key_id == bindparam("b_key_id"))
     .values(
         period=bindparam("period"), spent_nanos=bindparam("spent_nanos"), held_nanos=bindparam("held_nanos")
     )
 )
-DELETE_HOLDS = delete(HOLD).where(HOLD.c.id.in_(bindparam("ids", expanding=True)))
+_insert_hold, _insert_entry, _insert_usage = (Prepared(insert(table)) for table in (HOLD, LEDGER, USAGE))
+_delete_holds = Prepared(delete(HOLD).where(OneOf(HOLD.c.id, "ids")))
 
 
 @dataclass(slots=True)
@@ -108,8 +113,8 @@ class BillingBatch:
     def write_back(self) -> None:
         connection = self._connection
         if self._wallets:
-            connection.execute(
-                UPDATE_WALLET,
+            _update_wallet.run(
+                connection,
                 [
                     {
                         "b_account_id": wallet.account_id,
@@ -123,13 +128,13 @@ class BillingBatch:
             )
         self._write_spends()
         if self._new_holds:
-            connection.execute(insert(HOLD), list(self._new_holds.values()))
+            _insert_hold.run(connection, list(self._new_holds.values()))
         if self._gone_holds:
-            connection.execute(DELETE_HOLDS, {"ids": self._gone_holds})
+            _delete_holds.run(connection, [{"ids": values_of(connection, self._gone_holds)}])
         if self._entries:
-            connection.execute(insert(LEDGER), self._entries)
+            _insert_entry.run(connection, self._entries)
         if self._usage:
-            connection.execute(insert(USAGE), list(self._usage.values()))
+            _insert_usage.run(connection, list(self._usage.values()))
 
     # --- operations -------------------------------------------------------------------------------
 
@@ -298,27 +303,22 @@ class BillingBatch:
         query = select(USAGE.c.id).where(USAGE.c.id == request_id)
         return self._connection.execute(query).first() is not None
 
-    def _load_wallets(self, ids: Iterable[str]) -> dict[str, WalletState]:
-        rows = self._connection.execute(SELECT_WALLETS, {"ids": sorted(ids)})
-        return {row[0]: WalletState(*row) for row in rows}
+    def _load_wallets(self, ids: set[str]) -> dict[str, WalletState]:
+        return {row[0]: WalletState(*row) for row in self._rows(_wallets, ids)}
 
     def _load_keys(self, ids: set[str]) -> dict[str, _Key]:
-        if not ids:
-            return {}
-        rows = self._connection.execute(SELECT_KEYS, {"ids": list(ids)})
-        return {row[0]: _Key(row[1], row[2], row[3] is not None) for row in rows}
+        return {row[0]: _Key(row[1], row[2], row[3] is not None) for row in self._rows(_keys, ids)}
 
     def _load_spends(self, ids: set[str]) -> dict[str, _Spend]:
-        if not ids:
-            return {}
-        rows = self._connection.execute(SELECT_SPENDS, {"ids": list(ids)})
-        return {row[0]: _Spend(row[1], row[2], row[3]) for row in rows}
+        return {row[0]: _Spend(row[1], row[2], row[3]) for row in self._rows(_spends, ids)}
 
     def _load_holds(self, ids: set[str]) -> dict[str, int]:
+        return {row[0]: row[1] for row in self._rows(_holds, ids)}
+
+    def _rows(self, statement: Prepared, ids: set[str]) -> Sequence[Any]:
         if not ids:
-            return {}
-        rows = self._connection.execute(SELECT_HOLDS, {"ids": list(ids)})
-        return {row[0]: row[1] for row in rows}
+            return ()
+        return statement.rows(self._connection, {"ids": values_of(self._connection, ids)})
 
     def _write_spends(self) -> None:
         new, changed = [], []
@@ -333,7 +333,7 @@ class BillingBatch:
         if new:
             self._connection.execute(insert(SPEND), new)
         if changed:
-            self._connection.execute(UPDATE_SPEND, changed)
+            _update_spend.run(self._connection, changed)
 
     def _account_of_key(self, key_id: str) -> str:
         query = select(KEY.c.account_id).where(KEY.c.id == key_id)
@@ -366,7 +366,7 @@ def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
         "cache_write_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
         "cost_nanos": charged,
         "shortfall_nanos": outcome.cost.nanos - charged,
-        "breakdown": outcome.cost.breakdown,
+        "breakdown": msgspec.json.encode(outcome.cost.breakdown).decode(),
         "latency_ms": outcome.latency_ms,
         "created_at": op.now_ms,
     }

@@ -193,7 +193,8 @@ async def test_a_refusing_rider_takes_the_settlement_back(purse: Purse) -> None:
     )
     assert settled.result == "written"
     async with purse.db.session() as session:
-        assert list((await session.execute(text("SELECT name FROM account"))).scalars()) == ["test"]
+        connection = await session.connection()
+        assert list((await connection.execute(text("SELECT name FROM account"))).scalars()) == ["test"]
 
 
 async def test_a_credit_is_booked_once_per_entry_id(purse: Purse) -> None:

@@ -1,0 +1,112 @@
+"""Core statements for the few places where SQLAlchemy's own execution would be most of the cost.
+
+A ``Prepared`` statement is written like any other, compiled once per database, and then given to the
+driver as text. No type of SQLAlchemy's converts the values: give what the driver takes (JSON as text).
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import BindParameter, Boolean, ColumnElement, Connection, bindparam
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.visitors import InternalTraversal
+
+
+class OneOf(ColumnElement[bool]):
+    """``column IN (…)`` with all its values in one parameter, so that the text is the same for any number.
+
+    The parameter's value is made by ``values_of``.
+    """
+
+    inherit_cache = True
+    type = Boolean()
+    _traverse_internals = [  # noqa: RUF012 - SQLAlchemy's own convention
+        ("column", InternalTraversal.dp_clauseelement),
+        ("values", InternalTraversal.dp_clauseelement),
+    ]
+
+    def __init__(self, column: ColumnElement[str], name: str) -> None:
+        self.column = column
+        self.values: BindParameter[Any] = bindparam(name)
+
+
+@compiles(OneOf, "sqlite")
+def _one_of_sqlite(element: OneOf, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in (element.column, element.values))
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - both were compiled
+
+
+@compiles(OneOf, "postgresql")
+def _one_of_postgresql(element: OneOf, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in (element.column, element.values))
+    return f"{column} = ANY({values})"
+
+
+def values_of(connection: Connection, values: Collection[str]) -> str | list[str]:
+    """The value for a ``OneOf`` parameter."""
+    return json.dumps(list(values)) if connection.dialect.name == "sqlite" else list(values)
+
+
+class Prepared:
+    """A statement with named parameters and no literal values of its own."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+        self._texts: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+
+    def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Any]:
+        """Run it once; all its rows as tuples. Raises DBAPIError."""
+        text, names = self._text(connection.dialect)
+        with _cursor(connection, text) as cursor:
+            cursor.execute(text, _ordered(parameters, names))
+            return list(cursor.fetchall())
+
+    def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
+        """Run it for each of ``parameters`` (at least one). Raises DBAPIError."""
+        text, names = self._text(connection.dialect)
+        with _cursor(connection, text) as cursor:
+            if len(parameters) == 1:
+                cursor.execute(text, _ordered(parameters[0], names))
+            else:
+                cursor.executemany(text, [_ordered(one, names) for one in parameters])
+
+    def _text(self, dialect: Dialect) -> tuple[str, tuple[str, ...] | None]:
+        """The statement for a driver; the order of its values where the driver knows no names."""
+        known = self._texts.get(dialect.name)
+        if known is None:
+            compiled = self._statement.compile(dialect=dialect)
+            assert isinstance(compiled, SQLCompiler)
+            order = tuple(compiled.positiontup or ()) if compiled.positional else None
+            self._texts[dialect.name] = known = (compiled.string, order)
+        return known
+
+
+@contextmanager
+def _cursor(connection: Connection, text: str) -> Iterator[Any]:
+    """The driver's own cursor; its errors become SQLAlchemy's."""
+    dialect = connection.dialect
+    cursor = connection.connection.cursor()
+    try:
+        yield cursor
+    except dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(
+            text,
+            None,
+            error,
+            dialect.loaded_dbapi.Error,
+            hide_parameters=True,
+            connection_invalidated=dialect.is_disconnect(error, None, None),
+            dialect=dialect,
+        ) from error
+    finally:
+        cursor.close()
+
+
+def _ordered(parameters: Mapping[str, Any], names: tuple[str, ...] | None) -> Any:
+    return parameters if names is None else tuple([parameters[name] for name in names])

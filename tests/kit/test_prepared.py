@@ -1,0 +1,70 @@
+"""Prepared statements: the same rows, values and errors as SQLAlchemy's own way, on both databases."""
+
+import pytest
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, bindparam, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import Session
+
+from kit.db import Database
+from kit.prepared import OneOf, Prepared, values_of
+
+WORDS = Table(
+    "words", MetaData(), Column("word", String, primary_key=True), Column("n", BigInteger, nullable=False)
+)
+INSERT = Prepared(insert(WORDS))
+CHOSEN = Prepared(select(WORDS.c.word, WORDS.c.n).where(OneOf(WORDS.c.word, "ids")).order_by(WORDS.c.n))
+RENUMBER = Prepared(update(WORDS).where(WORDS.c.word == bindparam("which")).values(n=bindparam("number")))
+ODD_WORDS = ["it's", 'a "quote"', "100%", "%s", ":name", "?", "[1]", "\\", "🧵", "", "null", "line\nline"]
+
+
+@pytest.fixture
+async def words(db: Database) -> Database:
+    create = text("CREATE TABLE words (word VARCHAR PRIMARY KEY, n BIGINT NOT NULL)")
+    await db.write(lambda session: session.connection().execute(create))
+    rows = [{"word": word, "n": number} for number, word in enumerate(ODD_WORDS)]
+    await db.write(lambda session: INSERT.run(session.connection(), rows))
+    return db
+
+
+async def chosen(db: Database, ids: list[str]) -> list[tuple[str, int]]:
+    def read(session: Session) -> list[tuple[str, int]]:
+        connection = session.connection()
+        return [(row[0], row[1]) for row in CHOSEN.rows(connection, {"ids": values_of(connection, ids)})]
+
+    return await db.write(read)
+
+
+async def test_all_of_any_number_of_values_are_found(words: Database) -> None:
+    everything = [(word, number) for number, word in enumerate(ODD_WORDS)]
+    assert await chosen(words, ODD_WORDS) == everything
+    assert await chosen(words, [*ODD_WORDS, "absent"]) == everything
+    assert await chosen(words, []) == []
+    for number, word in enumerate(ODD_WORDS):
+        assert await chosen(words, [word]) == [(word, number)]
+
+
+async def test_one_and_many_rows_are_changed(words: Database) -> None:
+    one = [{"which": "?", "number": 2**62}]
+    many = [{"which": "%s", "number": 100}, {"which": "🧵", "number": 101}]
+    await words.write(lambda session: RENUMBER.run(session.connection(), one))
+    await words.write(lambda session: RENUMBER.run(session.connection(), many))
+    assert await chosen(words, ["?", "%s", "🧵"]) == [("%s", 100), ("🧵", 101), ("?", 2**62)]
+
+
+async def test_the_drivers_errors_are_sqlalchemys_and_undo_the_write(words: Database) -> None:
+    def twice(session: Session) -> None:
+        INSERT.run(session.connection(), [{"word": "new", "n": 1}])
+        INSERT.run(session.connection(), [{"word": "new", "n": 2}])
+
+    with pytest.raises(IntegrityError) as caught:
+        await words.write(twice)
+    assert caught.value.connection_invalidated is False
+    assert "new" not in str(caught.value.params)
+    assert await chosen(words, ["new"]) == []
+    await words.write(lambda session: INSERT.run(session.connection(), [{"word": "new", "n": 3}]))
+
+
+async def test_a_statement_that_the_database_refuses_is_a_database_error(words: Database) -> None:
+    nowhere = Prepared(select(Table("nowhere", MetaData(), Column("id", String)).c.id))
+    with pytest.raises(DBAPIError):
+        await words.write(lambda session: nowhere.rows(session.connection(), {}))
