@@ -4,9 +4,11 @@ Invariant: a secret exists in clear only in the answer that minted it. The datab
 which is enough because a secret carries 256 random bits.
 """
 
+import asyncio
 import hashlib
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -63,6 +65,7 @@ class ApiKeys:
         self._clock = clock
         self._key_prefix = key_prefix
         self._cache: dict[str, _CachedKey] = {}
+        self._reading: dict[str, asyncio.Task[_CachedKey]] = {}
 
     def new_row(self, account_id: str, spec: NewKey, secret: str | None = None) -> tuple[ApiKey, str]:
         """A row ready to be stored, and its secret (generated unless given)."""
@@ -95,19 +98,26 @@ class ApiKeys:
         now = self._clock.now_ms()
         known = self._cache.get(digest)
         if known is None or now - known.read_at >= LOOKUP_TTL_MS:
-            known = await self._look_up(digest, now)
+            known = await self._look_up(digest)
         if known.expires_at is not None and known.expires_at <= now:
             raise AuthenticationFailed("this API key has expired", code="key_expired")
         return known.caller
 
-    async def _look_up(self, digest: str, now: int) -> _CachedKey:
+    async def _look_up(self, digest: str) -> _CachedKey:
+        """The key's row, read once for all requests that wait for it."""
+        reading = self._reading.get(digest)
+        if reading is None:
+            self._reading[digest] = reading = asyncio.create_task(self._read(digest))
+            reading.add_done_callback(partial(self._end_of_reading, digest))
+        return await asyncio.shield(reading)
+
+    async def _read(self, digest: str) -> _CachedKey:
+        now = self._clock.now_ms()
         async with self._db.session() as session:
             row = (await session.exec(select(ApiKey).where(ApiKey.secret_sha256 == digest))).first()
         if row is None:
-            self._cache.pop(digest, None)
             raise AuthenticationFailed("this API key is not known", code="unknown_key")
         if row.revoked_at is not None:
-            self._cache.pop(digest, None)
             raise AuthenticationFailed("this API key has been revoked", code="key_revoked")
         caller = Caller(
             account_id=row.account_id,
@@ -116,10 +126,25 @@ class ApiKeys:
             end_user_id=row.end_user_id,
             models=tuple(row.models) if row.models is not None else None,
         )
+        return _CachedKey(caller, row.expires_at, now)
+
+    def _end_of_reading(self, digest: str, reading: "asyncio.Task[_CachedKey]") -> None:
+        """Keep what was read, unless the key was changed meanwhile and it may be out of date."""
+        failed = reading.cancelled() or reading.exception() is not None
+        if self._reading.get(digest) is not reading:
+            return
+        del self._reading[digest]
+        if failed:
+            self._cache.pop(digest, None)
+            return
         if len(self._cache) >= MAX_CACHED_KEYS:
             self._cache.clear()
-        self._cache[digest] = cached = _CachedKey(caller, row.expires_at, now)
-        return cached
+        self._cache[digest] = reading.result()
+
+    def _forget(self, digest: str) -> None:
+        """Let the next request read the key anew; a reading that is under way keeps nothing."""
+        self._cache.pop(digest, None)
+        self._reading.pop(digest, None)
 
     async def get(self, account_id: str, key_id: str) -> ApiKey:
         """Raises NotFound unless the key is this account's and not revoked."""
@@ -153,7 +178,7 @@ class ApiKeys:
             return row
 
         row = await self._db.write(write)
-        self._cache.pop(row.secret_sha256, None)
+        self._forget(row.secret_sha256)
         return row
 
     async def revoke(self, account_id: str, key_id: str) -> None:
