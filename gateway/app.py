@@ -1,5 +1,6 @@
 """The whole of Heddle, wired top to bottom."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError
 from sqlmodel import select
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -30,12 +30,13 @@ from gateway.accounts.routes import key_routes
 from gateway.billing.billing import Billing
 from gateway.billing.routes import billing_routes
 from gateway.billing.usage import UsageReports
+from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
 from gateway.inference.dialects.anthropic import AnthropicDialect
 from gateway.inference.dialects.openai_chat import OpenAIChatDialect
 from gateway.inference.inference import Inference
-from gateway.inference.models import ModelCatalog
+from gateway.inference.models import ModelCatalog, load_price_list
 from gateway.inference.passthrough import PassThrough
 from gateway.inference.providers import Provider
 from gateway.inference.routes import model_routes
@@ -53,16 +54,6 @@ from threads.store import ThreadStore
 from threads.turn import TurnEngine
 from vault.models import Secret
 from vault.store import Vault
-
-EXPOSED_HEADERS = (
-    "x-request-id",
-    "x-qlaud-thread-id",
-    "x-qlaud-assistant-seq",
-    "x-heddle-turn-id",
-    "x-heddle-cost-micros",
-    "x-heddle-max-tokens",
-)
-ALLOWED_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 
 
 class App:
@@ -140,6 +131,7 @@ class App:
 
     async def start(self) -> Bootstrapped:
         """Start the background work; make sure there is an account. Turns that were cut off go on."""
+        await asyncio.to_thread(load_price_list)
         await self._upstream.start()
         await self.billing.start()
         first = await bootstrap(
@@ -182,14 +174,7 @@ class App:
             "/v1/chat/completions": PassThrough(self.inference, OpenAIChatDialect(), max_request_bytes=limit),
         }
         door = FrontDoor(self._control_plane(), self.keys, hot_routes=hot_routes)
-        return CORSMiddleware(
-            door,
-            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
-            allow_methods=ALLOWED_METHODS,
-            allow_headers=["*"],
-            expose_headers=EXPOSED_HEADERS,
-            max_age=86_400,
-        )
+        return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
 
     def _control_plane(self) -> FastAPI:
         api = FastAPI(title="Heddle", version="0.1.0", docs_url=None, redoc_url=None)

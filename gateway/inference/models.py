@@ -166,6 +166,11 @@ class ModelCatalog:
         )
 
 
+def load_price_list() -> None:
+    """Read the package's price list, which takes a moment, before the first request needs it."""
+    data_snapshot.get_snapshot()
+
+
 def _listing(prices_id: str) -> genai.Provider:
     snapshot = data_snapshot.get_snapshot()
     return next(provider for provider in snapshot.providers if provider.id == prices_id)
