@@ -1,6 +1,6 @@
 """Splitting a byte stream into server-sent events (WHATWG HTML, section 9.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 MAX_PENDING_BYTES = 8 * 1024 * 1024
 
@@ -47,8 +47,11 @@ class FrameSplitter:
         self._pending = rest
 
 
-def data_lines(frame: bytes) -> Iterator[bytes]:
-    """The payloads of a frame's ``data:`` lines."""
-    for line in frame.splitlines():
-        if line.startswith(b"data:"):
-            yield line[5:].lstrip(b" ")
+def data_lines(frame: bytes) -> Iterable[bytes]:
+    """The payloads of a frame's ``data:`` lines; a JSON payload may keep the space before it."""
+    start = 5 if frame.startswith(b"data:") else frame.find(b"\ndata:") + 6
+    end = frame.find(b"\n", start)
+    if start >= 5 and len(frame) - end == 2:  # by far the most frames: one data line, the last one
+        return (frame[start:end],)
+    lines = (line[5:].lstrip(b" ") for line in frame.splitlines() if line.startswith(b"data:"))
+    return list(lines)
