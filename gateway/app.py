@@ -33,8 +33,8 @@ from gateway.billing.usage import UsageReports
 from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
-from gateway.inference.dialects.anthropic import AnthropicDialect
-from gateway.inference.dialects.openai_chat import OpenAIChatDialect
+from gateway.inference.dialects.anthropic.wire import AnthropicDialect
+from gateway.inference.dialects.openai_chat.wire import OpenAIChatDialect
 from gateway.inference.inference import Inference
 from gateway.inference.models import ModelCatalog, load_price_list
 from gateway.inference.passthrough import PassThrough

@@ -20,6 +20,8 @@ class TokenUsage:
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     web_searches: int = 0
+    reasoning_tokens: int = 0
+    """Those of the ``output_tokens`` that were thoughts; they are not priced apart."""
     estimated: bool = False
 
     @property

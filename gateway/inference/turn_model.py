@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from gateway.billing.operations import Budget, Payer
 from gateway.billing.prices import TokenUsage, cost_of
-from gateway.inference.dialects.anthropic import AnthropicDialect
+from gateway.inference.dialects.anthropic.wire import AnthropicDialect
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.inference import Inference, OpenCall
 from gateway.inference.upstream import ProviderRefused

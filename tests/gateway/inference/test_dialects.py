@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.anthropic import AnthropicDialect
+from gateway.inference.dialects.anthropic.wire import AnthropicDialect
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
 from gateway.inference.dialects.frames import MAX_PENDING_BYTES, FrameOverflow, FrameSplitter
-from gateway.inference.dialects.openai_chat import OpenAIChatDialect
+from gateway.inference.dialects.openai_chat.wire import OpenAIChatDialect
 from tests.gateway.inference.wire import anthropic, openai_chat
 from tests.gateway.inference.wire.reply import Call, Reply
 

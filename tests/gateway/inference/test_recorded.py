@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.inference.dialects.anthropic import AnthropicDialect
+from gateway.inference.dialects.anthropic.wire import AnthropicDialect
 from gateway.inference.dialects.dialect import WireDialect
-from gateway.inference.dialects.openai_chat import OpenAIChatDialect
+from gateway.inference.dialects.openai_chat.wire import OpenAIChatDialect
 from gateway.inference.estimate import input_token_bound
 
 RECORDED = Path(__file__).parents[4] / "shared" / "recorded"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.anthropic import BYTES_PER_TOKEN
+from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.fields import Count, optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
