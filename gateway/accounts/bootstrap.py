@@ -10,7 +10,7 @@ from gateway.accounts.models import Account, ApiKey
 from gateway.billing.billing import Billing
 from gateway.billing.models import Wallet
 from kit.clock import Clock
-from kit.db import Database
+from kit.db import Database, one_at_a_time
 from kit.ids import new_id
 from kit.money import nanos_from_usd
 
@@ -37,6 +37,7 @@ async def bootstrap(
     """Make sure that there is an account, and that ``admin_key`` (if given) opens it. Safe to repeat."""
 
     def write(session: Session) -> tuple[str, str | None]:
+        one_at_a_time(session.connection(), "bootstrap")
         account = session.exec(select(Account).order_by(col(Account.created_at))).first()
         generated: str | None = None
         is_new = account is None

@@ -1,8 +1,12 @@
-"""Alembic's entry point: runs the migrations in one transaction on the engine that ``migrate`` made."""
+"""Alembic's entry point: runs the migrations in one transaction on the engine that ``migrate`` made.
+
+Of several processes that start together one migrates; the others wait and find it done.
+"""
 
 from alembic import context
 
 from gateway.migrations.tables import METADATA
+from kit.db import one_at_a_time
 
 with context.config.attributes["engine"].connect() as connection:
     context.configure(
@@ -12,5 +16,6 @@ with context.config.attributes["engine"].connect() as connection:
         compare_type=True,
     )
     with context.begin_transaction():
+        one_at_a_time(connection, "migration")
         context.run_migrations()
     connection.commit()

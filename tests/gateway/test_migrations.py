@@ -1,14 +1,28 @@
 """The migrations make exactly the tables that the code declares, on both engines; the ledger is locked."""
 
+import asyncio
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlmodel import select
 
+from gateway.accounts.bootstrap import bootstrap
+from gateway.accounts.keys import ApiKeys
+from gateway.accounts.models import ApiKey
+from gateway.billing.billing import Billing
+from gateway.billing.models import LedgerEntry
 from gateway.migrations import migrate
 from gateway.migrations.tables import METADATA
-from kit.db import parse_database_url, sync_engine
+from kit.clock import ManualClock
+from kit.db import Database, parse_database_url, sync_engine
 
 
 def test_migrations_and_models_agree(database_url: str) -> None:
@@ -21,6 +35,46 @@ def test_migrations_and_models_agree(database_url: str) -> None:
         differences = compare_metadata(context, METADATA)
     engine.dispose()
     assert differences == []
+
+
+def test_processes_that_start_together_migrate_once(database_url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway.cli", "migrate"]
+    environment = {**os.environ, "HEDDLE_DATABASE_URL": database_url, "HEDDLE_DATA_DIR": str(tmp_path)}
+    together = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    for process in together:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    engine = sync_engine(parse_database_url(database_url), writing=False)
+    with engine.connect() as connection:
+        versions = connection.execute(text("SELECT version_num FROM alembic_version")).all()
+    engine.dispose()
+    assert len(versions) == 1
+
+
+async def test_processes_that_start_together_make_one_account(database_url: str) -> None:
+    url = parse_database_url(database_url)
+    migrate(url)
+    several = [Database(database_url) for _ in range(4)]
+    clock = ManualClock()
+
+    async def start(db: Database) -> str:
+        keys = ApiKeys(db, clock, key_prefix="ak_live_")
+        billing = Billing(db, clock)
+        first = await bootstrap(
+            db, clock, keys, billing, admin_key="one-and-the-same-key", starter_credit_usd=Decimal(5)
+        )
+        await billing.close()
+        return first.account_id
+
+    accounts = await asyncio.gather(*(start(db) for db in several))
+    async with several[0].session() as session:
+        entries = (await session.exec(select(LedgerEntry))).all()
+        keys = (await session.exec(select(ApiKey))).all()
+    for db in several:
+        await db.close()
+    assert len(set(accounts)) == len(entries) == len(keys) == 1
 
 
 @pytest.mark.parametrize("change", ["UPDATE ledger_entry SET amount_nanos = 1", "DELETE FROM ledger_entry"])
