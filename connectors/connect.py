@@ -7,6 +7,7 @@ so a link, a form or a callback that comes twice does its work once.
 import hashlib
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -47,6 +48,15 @@ class LinkUnusable(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True)
+class Declined:
+    """Who did not want to connect what."""
+
+    account_id: str
+    connector: str
+    end_user_id: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,7 @@ class ConnectSessions:
         self._registry = registry
         self._connections = connections
         self._public_url = public_url
+        self._on_declined: list[Callable[[Declined], Awaitable[None]]] = []
 
     async def create(
         self,
@@ -138,9 +149,12 @@ class ConnectSessions:
         except HeddleError:
             raise LinkUnusable("unknown") from None
 
+    def on_declined(self, listener: Callable[[Declined], Awaitable[None]]) -> None:
+        """Have ``listener`` called when an end user declines, here or at the vendor."""
+        self._on_declined.append(listener)
+
     async def cancel(self, row: ConnectSession) -> FlowEnd:
-        await self._move(row, {"open", "started"}, status="cancelled")
-        return FlowEnd("cancelled", row)
+        return await self._decline(row, {"open", "started"})
 
     async def paste(self, row: ConnectSession, target: ConnectorTarget, values: dict[str, str]) -> FlowEnd:
         """Store pasted values. Raises InvalidRequest naming the field that is missing or malformed."""
@@ -219,8 +233,7 @@ class ConnectSessions:
             return await self._fail(row, "the answer came from another authorization server")
         if error is not None or code is None:
             if error == "access_denied":
-                await self._move(row, {"finishing"}, status="cancelled")
-                return FlowEnd("cancelled", row)
+                return await self._decline(row, {"finishing"})
             return await self._fail(row, "the vendor refused the connection")
         try:
             return await self._exchange(row, code)
@@ -270,6 +283,12 @@ class ConnectSessions:
         key = Connected(row.account_id, row.connector, row.end_user_id, "")
         connection = await self._connections.store(close_session, key=key, new=new)
         return FlowEnd("connected", row, connection.id)
+
+    async def _decline(self, row: ConnectSession, before: set[str]) -> FlowEnd:
+        if await self._move(row, before, status="cancelled"):
+            for listener in self._on_declined:
+                await listener(Declined(row.account_id, row.connector, row.end_user_id))
+        return FlowEnd("cancelled", row)
 
     async def _fail(self, row: ConnectSession, problem: str) -> FlowEnd:
         await self._move(row, {"finishing"}, status="failed")

@@ -17,7 +17,7 @@ from broker.mcp_connection import StdioServer
 from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
 from connectors.clients import OAuthClients
-from connectors.connect import ConnectSessions
+from connectors.connect import ConnectSessions, Declined
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
@@ -53,7 +53,7 @@ from threads.routes import thread_routes
 from threads.store import ThreadStore
 from threads.turn import TurnEngine
 from vault.models import Secret
-from vault.store import Vault
+from vault.store import Vault, WrongKeys
 
 
 class App:
@@ -106,6 +106,7 @@ class App:
             db, clock, TurnModel(self.inference), self.broker, event_prefix=settings.event_prefix
         )
         self.connections.on_connected(self._resume_turns)
+        self.connect_sessions.on_declined(self._tell_turns)
         self.asgi = self._front()
 
     @classmethod
@@ -124,7 +125,11 @@ class App:
             async with db.session() as session:
                 secrets_exist = (await session.exec(select(Secret.id).limit(1))).first() is not None
             vault = Vault(db, load_key_ring(settings, secrets_exist=secrets_exist), clock)
+            await vault.check_keys()
             return cls(settings, db, vault, catalog, providers, clock)
+        except WrongKeys as error:
+            await db.close()
+            raise BadSettings(f"{error}; restore the vault key file, or set HEDDLE_VAULT_KEYS") from None
         except BaseException:
             await db.close()
             raise
@@ -158,6 +163,9 @@ class App:
 
     async def _resume_turns(self, connected: Connected) -> None:
         await self.engine.connected(connected.account_id, connected.connector, connected.end_user_id)
+
+    async def _tell_turns(self, declined: Declined) -> None:
+        await self.engine.declined(declined.account_id, declined.connector, declined.end_user_id)
 
     async def _account_name(self, account_id: str) -> str:
         async with self.db.session() as session:

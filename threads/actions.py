@@ -45,8 +45,11 @@ class PendingActions:
 
         return await self._db.write(write)
 
-    async def resolve_connected(self, account_id: str, connector: str, end_user_id: str) -> list[str]:
-        """A connection appeared; returns the turns that may go on now."""
+    async def resolve_connection(
+        self, account_id: str, connector: str, end_user_id: str, *, outcome: str
+    ) -> list[str]:
+        """The end user connected the account (``connected``) or declined to (``deny``); returns the turns
+        that may go on now."""
 
         def write(session: Session) -> list[str]:
             actions = session.exec(
@@ -59,7 +62,7 @@ class PendingActions:
                 )
             ).all()
             for action in actions:
-                self._resolve_row(session, action, "connected")
+                self._resolve_row(session, action, outcome)
             turn_ids = sorted({action.turn_id for action in actions})
             return [turn_id for turn_id in turn_ids if self._go_on(session, turn_id)]
 

@@ -128,7 +128,17 @@ class TurnEngine:
 
     async def connected(self, account_id: str, connector: str, end_user_id: str) -> None:
         """A connection appeared: turns that waited for it go on."""
-        for turn_id in await self.actions.resolve_connected(account_id, connector, end_user_id):
+        await self._connection_decided(account_id, connector, end_user_id, outcome="connected")
+
+    async def declined(self, account_id: str, connector: str, end_user_id: str) -> None:
+        """The end user declined to connect: turns that waited go on, and their models are told."""
+        await self._connection_decided(account_id, connector, end_user_id, outcome="deny")
+
+    async def _connection_decided(
+        self, account_id: str, connector: str, end_user_id: str, *, outcome: str
+    ) -> None:
+        turn_ids = await self.actions.resolve_connection(account_id, connector, end_user_id, outcome=outcome)
+        for turn_id in turn_ids:
             await self._adopt_one(turn_id)
 
     # --- running ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The vault: secrets go in inside a write transaction, and come out only for who they belong to."""
 
-from sqlmodel import Session
+from sqlmodel import Session, col, func, select
 
 from kit.clock import Clock
 from kit.db import Database
@@ -12,6 +12,10 @@ from vault.models import Secret
 
 class SecretNotFound(Exception):
     """There is no such secret (any more)."""
+
+
+class WrongKeys(Exception):
+    """The key ring does not open what this database holds; the message names the versions."""
 
 
 class Vault:
@@ -67,14 +71,32 @@ class Vault:
         if row is not None:
             session.delete(row)
 
+    async def check_keys(self) -> None:
+        """Open one secret of each key version. Raises WrongKeys."""
+        first = select(func.min(Secret.id)).group_by(Secret.key_version)
+        async with self._db.session() as session:
+            samples = (await session.exec(select(Secret).where(col(Secret.id).in_(first)))).all()
+        for row in samples:
+            if self._keyring.key(row.key_version) is None:
+                raise WrongKeys(f"the database holds secrets sealed with vault key {row.key_version}")
+            try:
+                self._unseal(row)
+            except SecretTampered:
+                raise WrongKeys(f"vault key {row.key_version} is not the one of this database") from None
+
     async def open(self, secret_id: str, *, account_id: str, owner: str, purpose: str) -> bytes:
         """The plaintext. Raises SecretNotFound, or SecretTampered if it does not open for these."""
         async with self._db.session() as session:
             row = await session.get(Secret, secret_id)
         if row is None:
             raise SecretNotFound(secret_id)
-        envelope = Envelope(row.key_version, row.wrapped_key, row.sealed)
-        return unseal(envelope, Binding(account_id, owner, purpose, row.id), self._keyring)
+        if (row.account_id, row.owner, row.purpose) != (account_id, owner, purpose):
+            raise SecretTampered("a sealed secret belongs to somebody else")
+        return self._unseal(row)
+
+    def _unseal(self, row: Secret) -> bytes:
+        binding = Binding(row.account_id, row.owner, row.purpose, row.id)
+        return unseal(Envelope(row.key_version, row.wrapped_key, row.sealed), binding, self._keyring)
 
 
-__all__ = ["SecretNotFound", "SecretTampered", "Vault"]
+__all__ = ["SecretNotFound", "SecretTampered", "Vault", "WrongKeys"]

@@ -147,16 +147,20 @@ class ApiKeys:
         self._reading.pop(digest, None)
 
     async def get(self, account_id: str, key_id: str) -> ApiKey:
-        """Raises NotFound unless the key is this account's and not revoked."""
+        """The key, also after it was revoked. Raises NotFound unless it is this account's."""
         async with self._db.session() as session:
             row = await session.get(ApiKey, key_id)
-        if row is None or row.account_id != account_id or row.revoked_at is not None:
+        if row is None or row.account_id != account_id:
             raise NotFound(f"API key {key_id} not found")
         return row
 
-    async def page(self, account_id: str, *, limit: int, before: tuple[int, str] | None) -> list[ApiKey]:
-        """Up to ``limit + 1`` live keys, newest first, older than the ``(created_at, id)`` given."""
-        query = select(ApiKey).where(ApiKey.account_id == account_id, col(ApiKey.revoked_at).is_(None))
+    async def page(
+        self, account_id: str, *, limit: int, before: tuple[int, str] | None, include_revoked: bool = False
+    ) -> list[ApiKey]:
+        """Up to ``limit + 1`` keys, newest first, older than the ``(created_at, id)`` given."""
+        query = select(ApiKey).where(ApiKey.account_id == account_id)
+        if not include_revoked:
+            query = query.where(col(ApiKey.revoked_at).is_(None))
         if before is not None:
             created_at, key_id = before
             query = query.where(

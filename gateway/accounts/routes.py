@@ -31,10 +31,13 @@ def key_routes(keys: ApiKeys) -> APIRouter:
 
     @router.get("")
     async def list_keys(
-        caller: Admin, limit: Limit = DEFAULT_LIMIT, cursor: str | None = None
+        caller: Admin,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        include_revoked: bool = False,
     ) -> dict[str, Any]:
         before = decode_cursor(cursor, int, str) if cursor else None
-        rows = await keys.page(caller.account_id, limit=limit, before=before)
+        rows = await keys.page(caller.account_id, limit=limit, before=before, include_revoked=include_revoked)
         answer = page(rows, limit, render_key, lambda row: (row.created_at, row.id))
         return {**answer, "keys": answer["data"]}
 

@@ -141,12 +141,17 @@ async def test_a_revoked_key_stops_at_once(heddle: Serving) -> None:
     assert (gone.status_code, gone.json()["ok"]) == (200, True)
     _error(await _whoami(heddle, minted["secret"]), 401, "key_revoked")
     for again in (
-        await heddle.http.get(f"/v1/keys/{minted['id']}"),
         await heddle.http.patch(f"/v1/keys/{minted['id']}", json={"name": "zombie"}),
         await heddle.http.delete(f"/v1/keys/{minted['id']}"),
     ):
         _error(again, 404, "not_found")
-    assert minted["id"] not in {key["id"] for key in (await heddle.http.get("/v1/keys")).json()["data"]}
+    shown = (await heddle.http.get(f"/v1/keys/{minted['id']}")).json()
+    assert shown["revoked_at"] >= minted["created_at"]
+    assert (await heddle.http.get(f"/v1/keys/{minted['id']}/usage")).status_code == 200
+    live = (await heddle.http.get("/v1/keys")).json()["data"]
+    every = (await heddle.http.get("/v1/keys?include_revoked=true")).json()["data"]
+    assert minted["id"] not in {key["id"] for key in live}
+    assert minted["id"] in {key["id"] for key in every}
 
 
 async def test_an_expired_key_is_refused(heddle: Serving) -> None:
