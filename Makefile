@@ -13,6 +13,8 @@ help:
 	@echo "make demo    play one conversation from end to end"
 	@echo "make test    set up and run every check and test"
 	@echo "make bench   measure the gateway (docs/benchmarks.md)"
+	@echo "make check   formatting, linting, types, import directions"
+	@echo "make clean   remove the environment and caches (not the data in .heddle)"
 	@echo "make lock    resolve the dependencies anew"
 
 $(BIN)/python:
@@ -57,4 +59,4 @@ lock: $(BIN)/python
 		pyproject.toml -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

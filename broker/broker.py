@@ -57,6 +57,7 @@ class Broker:
         self._operator = OperatorServers(operator_servers, self._caller)
         self._validator = ArgumentValidator()
         self.policy = policy
+        self.clock = clock
         self.registry = ToolRegistry(db, vault, clock, self._operator.names)
         store = ServerStore(db, vault, clock, self._operator.names)
         self.servers = McpServers(store, credentials, self._pool, self._caller)

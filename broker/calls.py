@@ -43,8 +43,9 @@ class ToolCall:
     tool_use_id: str
     name: str
     input: dict[str, Any]
+    created_at: int
+    """Unix milliseconds."""
     iteration: int = 1
-    created_at: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def tool_routes(broker: Broker) -> APIRouter:
             if toolset.required:
                 raise _connection_required(toolset.required[0])
             raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
-        call = ToolCall(tool_use_id=new_id("call"), name=safe_name, input=body.input)
+        call = ToolCall(new_id("call"), safe_name, body.input, created_at=broker.clock.now_ms())
         result = await broker.dispatch(scope, toolset, call)
         if isinstance(result, NeedsConnection):
             raise _connection_required(result)
@@ -92,7 +92,7 @@ def tool_routes(broker: Broker) -> APIRouter:
     async def test_tool(tool_id: str, body: TestTool, caller: Admin) -> dict[str, Any]:
         tool = await registry.get(caller.account_id, tool_id)
         exchange = Exchange()
-        call = ToolCall(tool_use_id=new_id("test"), name=tool.name, input=body.input)
+        call = ToolCall(new_id("test"), tool.name, body.input, created_at=broker.clock.now_ms())
         scope = ToolScope(caller.account_id, body.end_user_id)
         invalid = broker.check_arguments(tool.name, tool.input_schema, call)
         result = invalid or await broker.webhooks.call(

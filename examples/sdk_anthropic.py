@@ -1,5 +1,6 @@
 """The official anthropic SDK against Heddle: only the base URL and the key change.
 
+pip install anthropic
 HEDDLE_KEY=ak_live_… python examples/sdk_anthropic.py
 """
 

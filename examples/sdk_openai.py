@@ -1,5 +1,6 @@
 """The official openai SDK against Heddle: only the base URL and the key change.
 
+pip install openai
 HEDDLE_KEY=ak_live_… python examples/sdk_openai.py
 """
 

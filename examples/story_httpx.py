@@ -1,5 +1,6 @@
 """The whole story with nothing but httpx: a capped key, tools, a thread, a consent, the bill.
 
+    pip install httpx
     HEDDLE_ADMIN_KEY=ak_live_… python examples/story_httpx.py
 
 It serves its own webhook tool. With NOTEBOOK_MCP_URL (an MCP server with OAuth, such as the one that

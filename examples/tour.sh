@@ -16,7 +16,7 @@ post /v1/messages "$KEY" \
 echo "# The same in OpenAI's"
 post /v1/chat/completions "$KEY" '{"model":"sim-small","messages":[{"role":"user","content":"Hello"}]}'; echo
 
-echo "# A thread remembers; its turn streams"
+echo "# A thread keeps the conversation; its turn streams"
 THREAD=$(post /v1/threads "$KEY" '{}' | sed -E 's/^\{"id":"([^"]*)".*/\1/')
 curl -sSfN "$URL/v1/threads/$THREAD/messages" -H "x-api-key: $KEY" \
   -d '{"model":"sim-small","content":"Remember the number 7","stream":true}'

@@ -4,13 +4,15 @@ import asyncio
 import sys
 from collections.abc import Callable
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlmodel import Session, col, select
 
 from gateway.settings import BadSettings, Settings, load_settings
@@ -49,12 +51,33 @@ def main() -> None:
     try:
         app()
     except (BadSettings, BadDatabaseUrl) as error:
-        err.print(f"[bold red]heddle:[/] {error}")
+        _complain("heddle", str(error))
         sys.exit(2)
-    except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[0]
-        err.print(f"[bold red]heddle:[/] cannot use the database: {reason}")
+    except DatabaseError as error:
+        if not isinstance(error, OperationalError) and "not a database" not in str(error.orig):
+            raise  # a fault of ours
+        _complain("heddle", f"cannot use the database: {str(error.orig).strip().splitlines()[0]}")
         sys.exit(2)
+
+
+def _complain(who: str, what: str) -> None:
+    """One line on standard error. What users wrote may look like markup and is not."""
+    err.print(f"[bold red]{who}:[/] {escape(what)}")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"heddle {version('heddle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Heddle: a threads engine and MCP tool broker behind a billed inference gateway."""
 
 
 @app.command()
@@ -73,7 +96,10 @@ def serve(
 
     def ready(serving: Serving) -> None:
         out.print(f"\n[bold]Heddle[/] listens on [bold]{serving.url}[/]")
-        out.print(f"providers: {', '.join(serving.providers)}")
+        if settings.public_url:
+            out.print(f"public address: {escape(settings.public_url)}")
+        providers = ", ".join(serving.providers)
+        out.print(f"providers: {providers or 'none: set a key such as ANTHROPIC_API_KEY'}")
         if serving.new_admin_key is not None:
             out.print("\nYour admin key (shown only this once):")
             out.print(f"  [bold]{serving.new_admin_key}[/]\n")
@@ -95,7 +121,7 @@ def demo(
     try:
         run_demo(port=port, data_dir=data_dir, stay=stay)
     except DemoFailed as failure:
-        err.print(f"[bold red]heddle demo:[/] {failure}", markup=True)
+        _complain("heddle demo", str(failure))
         raise typer.Exit(1) from None
 
 

@@ -50,6 +50,8 @@ class FrontDoor:
             if path.startswith("/v1/") and path not in PUBLIC_PATHS:
                 scope["caller"] = await self._keys.authenticate(_secret(scope))
             hot = self._hot_routes.get(path) if scope["method"] == "POST" else None
+            if hot is None and path.startswith("/v1/"):
+                _read_as_json(scope)
             await (hot or self._app)(scope, receive, tagged_send)
         except HeddleError as error:
             if started:
@@ -59,6 +61,15 @@ class FrontDoor:
             logger.exception("request %s %s %s failed", request_id, scope["method"], path)
             if not started:
                 await _send_error(InternalError(), path, request_id, tagged_send)
+
+
+def _read_as_json(scope: Scope) -> None:
+    """Take a body that names no type of its own for JSON: the API has no forms, but ``curl -d`` says so."""
+    headers = scope["headers"]
+    named = next((value for name, value in headers if name == b"content-type"), b"")
+    if scope["method"] != "GET" and (not named or named.startswith(b"application/x-www-form-urlencoded")):
+        kept = [(name, value) for name, value in headers if name != b"content-type"]
+        scope["headers"] = [*kept, (b"content-type", b"application/json")]
 
 
 def _secret(scope: Scope) -> str:

@@ -14,7 +14,7 @@ import uvicorn
 
 from gateway.app import App
 from gateway.inference.providers import Provider, configured_providers, sim_provider
-from gateway.settings import BadSettings, Settings
+from gateway.settings import DATABASE_FILE, BadSettings, Settings
 from gateway.sim.server import sim_server
 
 GRACE_S = 10
@@ -91,7 +91,7 @@ async def _serve_app(
         server = uvicorn.Server(config)
         _settle_heap()
         stop = _stop_on_signals(server)
-        url = settings.resolved_public_url
+        url = _listening_url(listener)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
@@ -99,6 +99,14 @@ async def _serve_app(
         await serving
     finally:
         await app.close()
+
+
+def _listening_url(listener: socket.socket) -> str:
+    """Where this very process can be reached (on any address: on this machine)."""
+    host, port = listener.getsockname()[:2]
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - a comparison
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _settle_heap() -> None:
@@ -143,9 +151,11 @@ def run_serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> Non
 
 
 def prepare_data_dir(settings: Settings) -> None:
-    """Make the data folder, readable by its owner only. Raises BadSettings."""
+    """Make the data folder and the file of its database, readable by their owner only. Raises BadSettings."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if settings.database_url is None:
+            (settings.data_dir / DATABASE_FILE).touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise BadSettings(f"cannot use the data folder {settings.data_dir}: {error.strerror}") from None
 

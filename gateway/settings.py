@@ -17,6 +17,9 @@ DEFAULT_FILE = "heddle.toml"
 Dialect = Literal["anthropic", "openai-chat"]
 
 
+DATABASE_FILE = "heddle.db"
+
+
 class BadSettings(ValueError):
     """The settings cannot be used; the message is one line fit for a terminal."""
 
@@ -95,6 +98,21 @@ class Settings(BaseSettings):
             raise ValueError(f"expected networks such as loopback or 10.0.0.0/8, {error}") from None
         return text
 
+    @field_validator("public_url")
+    @classmethod
+    def _http_url(cls, url: str | None) -> str | None:
+        if url and not re.match(r"https?://[^/\s]+", url):
+            raise ValueError("expected an address such as https://heddle.example.com")
+        return url
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, text: str) -> str:
+        for origin in (part.strip() for part in text.split(",")):
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+                raise ValueError(f"expected * or origins such as https://app.example.com, got {origin!r}")
+        return text
+
     @field_validator("bootstrap_admin_key")
     @classmethod
     def _long_enough(cls, key: str | None) -> str | None:
@@ -115,7 +133,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.data_dir / 'heddle.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir / DATABASE_FILE}"
 
     @property
     def resolved_public_url(self) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 from urllib.parse import urljoin
 
@@ -21,7 +22,7 @@ from gateway.billing.ledger import verify_account
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.demo.webhook import WeatherHook, build_weather_hook
 from gateway.loopback import served
-from gateway.serve import Serving, configure_logging, serve
+from gateway.serve import Serving, configure_logging, prepare_data_dir, serve
 from gateway.settings import load_settings
 
 QUESTION = 'use get_weather {"city": "Oslo"} and add_note {"text": "Oslo: take a coat"} then list_notes {}'
@@ -45,7 +46,7 @@ class Narrator:
         self._console.print(f"\n[bold cyan]{elapsed:5.1f} s  {title}[/]")
 
     def line(self, text: str) -> None:
-        self._console.print(f"         {text}", markup=False)
+        self._console.print(indent(text, " " * 9), markup=False)
 
 
 def run_demo(*, port: int, data_dir: Path | None, stay: bool) -> None:
@@ -73,12 +74,20 @@ async def _demo(port: int, data_dir: Path | None, stay: bool) -> None:
         tell.line(f"the developer's webhook   {weather_url}/weather")
         async with httpx.AsyncClient(base_url=serving.url, timeout=30) as client:
             story = _Story(client, tell, admin_key, hook)
-            await story.play(f"{weather_url}/weather", f"{notebook_url}/mcp")
-            await story.settle_up(serving)
+            playing = story.tell(serving, f"{weather_url}/weather", f"{notebook_url}/mcp")
+            telling = asyncio.create_task(playing)
+            await asyncio.wait({telling, server}, return_when=asyncio.FIRST_COMPLETED)
+            if not telling.done():  # Ctrl-C ended the server
+                telling.cancel()
+                await asyncio.wait({telling})
+                return
+            telling.result()
         if not stay:
             return
         tell.chapter("The servers keep running; Ctrl-C ends them")
         tell.line(f"Heddle     {serving.url}/v1/threads   (x-api-key: {admin_key})")
+        tell.line(f"MCP server {notebook_url}/mcp")
+        tell.line(f"webhook    {weather_url}/weather")
         tell.line(f"a fresh connect page to click: {await _fresh_link(serving, admin_key)}")
         await server
 
@@ -103,6 +112,7 @@ async def _heddle(
             "sim": "on",
         }
     )
+    prepare_data_dir(settings)
     ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(settings, on_ready=ready.set_result))
     ended: list[asyncio.Future[Any]] = [task, ready]
@@ -120,12 +130,26 @@ async def _heddle(
 class _Story:
     def __init__(self, client: httpx.AsyncClient, tell: Narrator, admin_key: str, hook: WeatherHook) -> None:
         self._client = client
-        self._tell = tell
+        self._say = tell
         self._admin = {"x-api-key": admin_key}
         self._hook = hook
 
-    async def play(self, weather_url: str, notebook_url: str) -> None:
-        tell = self._tell
+    async def tell(self, serving: Serving, weather_url: str, notebook_url: str) -> None:
+        await self._forget_earlier()
+        await self._play(weather_url, notebook_url)
+        await self._settle_up(serving)
+
+    async def _forget_earlier(self) -> None:
+        """Remove what an earlier demo registered in the same data folder: its ports are gone."""
+        for tool in (await self._get("/v1/tools?limit=100"))["data"]:
+            if tool["name"] == "get_weather":
+                await self._client.delete(f"/v1/tools/{tool['id']}", headers=self._admin)
+        for server in (await self._get("/v1/mcp-servers?limit=100"))["data"]:
+            if server["name"] == "notebook":
+                await self._client.delete(f"/v1/mcp-servers/{server['id']}", headers=self._admin)
+
+    async def _play(self, weather_url: str, notebook_url: str) -> None:
+        tell = self._say
         tell.chapter("The developer mints a key for one end user, capped at 1 USD")
         key = await self._post(
             "/v1/keys",
@@ -192,8 +216,8 @@ class _Story:
             f"the webhook saw {len(self._hook.seen)} genuine call, for {self._hook.seen[0]['end_user_id']}"
         )
 
-    async def settle_up(self, serving: Serving) -> None:
-        tell = self._tell
+    async def _settle_up(self, serving: Serving) -> None:
+        tell = self._say
         tell.chapter("What it cost")
         usage = await self._get("/v1/usage")
         for row in usage["by_key"]:
@@ -236,9 +260,9 @@ class _Story:
     def _show(self, event: dict[str, Any], text: list[str]) -> None:
         kind = event["type"].rpartition(".")[2]
         if kind == "tool_dispatch_start":
-            self._tell.line(f"→ {event['name']}")
+            self._say.line(f"→ {event['name']}")
         elif kind == "tool_dispatch_done":
-            self._tell.line(f"← {event['name']}: {json.dumps(event['output'], ensure_ascii=False)}")
+            self._say.line(f"← {event['name']}: {json.dumps(event['output'], ensure_ascii=False)}")
         elif kind == "message_start":
             text.clear()
         elif kind == "content_block_delta":

@@ -85,7 +85,7 @@ class Rig:
         safe_name = toolset.find_display(name)
         assert safe_name is not None
         return await self.broker.dispatch(
-            scope, toolset, ToolCall(new_id("call"), safe_name, arguments or {})
+            scope, toolset, ToolCall(new_id("call"), safe_name, arguments or {}, created_at=7)
         )
 
     async def connect(

@@ -127,7 +127,7 @@ async def test_arguments_that_do_not_fit_never_reach_the_tool(rig: Rig) -> None:
 async def test_a_name_that_the_model_made_up_is_answered_with_the_real_ones(rig: Rig) -> None:
     await rig.webhook("weather", "https://example.com/hook")
     toolset = await rig.broker.toolset(user(None), ToolSelection("tenant"))
-    result = await rig.broker.dispatch(user(None), toolset, ToolCall("toolu_1", "whether", {}))
+    result = await rig.broker.dispatch(user(None), toolset, ToolCall("toolu_1", "whether", {}, created_at=7))
     assert isinstance(result, ToolResult) and result.is_error
     assert "no tool named whether" in result.output["error"] and "weather" in result.output["error"]
 
@@ -141,7 +141,9 @@ async def test_a_tool_that_was_deleted_meanwhile_is_an_error_result(rig: Rig) ->
         await rig.broker.registry.delete(ACME, tool.id)
         await rig.broker.servers.delete(made.server)
         for name in ("weather", "box__fail"):
-            result = await rig.broker.dispatch(user(None), toolset, ToolCall("toolu_1", name, {}))
+            result = await rig.broker.dispatch(
+                user(None), toolset, ToolCall("toolu_1", name, {}, created_at=7)
+            )
             assert isinstance(result, ToolResult) and result.is_error
             assert "deleted meanwhile" in result.output["error"]
 

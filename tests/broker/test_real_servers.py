@@ -83,7 +83,7 @@ async def test_a_server_that_the_operator_runs_is_everybodys(sqlite_db: Database
         scope = ToolScope("any account")
         selection = ToolSelection("explicit", ("time/get_current_time",))
         toolset = await bench.broker.toolset(scope, selection)
-        call = ToolCall("toolu_1", "time__get_current_time", {"timezone": "Europe/Oslo"})
+        call = ToolCall("toolu_1", "time__get_current_time", {"timezone": "Europe/Oslo"}, created_at=7)
         result = await bench.broker.dispatch(scope, toolset, call)
         assert "Oslo" in str(result)
         tenant = await bench.broker.toolset(scope, ToolSelection("tenant"))

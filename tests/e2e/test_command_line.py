@@ -1,5 +1,6 @@
 """What a person sees at the terminal: the first start, and one clear line for what goes wrong."""
 
+import base64
 import os
 import re
 import socket
@@ -67,6 +68,9 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
         ({"HEDDLE_FILE": "absent.toml"}, "absent.toml"),
         ({"HEDDLE_BOOTSTRAP_ADMIN_KEY": "short"}, "16 characters"),
         ({"HEDDLE_CATALOG_DIR": "/nonexistent"}, "/nonexistent"),
+        ({"HEDDLE_PUBLIC_URL": "foo"}, "HEDDLE_PUBLIC_URL"),
+        ({"HEDDLE_CORS_ORIGINS": "foo"}, "HEDDLE_CORS_ORIGINS"),
+        ({"HEDDLE_EVENT_PREFIX": ""}, "^[a-z][a-z0-9]{0,31}$"),
     ],
 )
 def test_a_bad_setting_is_one_line(tmp_path: Path, variables: dict[str, str], expected: str) -> None:
@@ -93,6 +97,39 @@ def test_a_lost_key_file_stops_the_start_instead_of_making_a_new_one(tmp_path: P
     (tmp_path / "data" / "vault.key").unlink()
     line = the_one_line(heddle(tmp_path, "serve", "--port", "0"))
     assert "does not exist" in line
+
+
+def test_the_keys_of_another_database_stop_the_start(tmp_path: Path) -> None:
+    process = HeddleProcess(tmp_path)
+    process.start()
+    with process.client() as client:
+        body = {"name": "t", "webhook_url": "http://127.0.0.1:9/"}
+        assert client.post("/v1/tools", json=body).status_code == 201
+    process.stop()
+    key = base64.b64encode(bytes(32)).decode()
+    for version, expected in (("v1", "not the one of this database"), ("v9", "sealed with vault key v1")):
+        keys = {"HEDDLE_VAULT_KEYS": f"{version}:{key}"}
+        assert expected in the_one_line(heddle(tmp_path, "serve", "--port", "0", **keys))
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "heddle.db").write_text("garbage " * 100)
+    assert "not a database" in the_one_line(heddle(tmp_path, "serve", "--port", "0"))
+
+
+def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
+    assert heddle(tmp_path, "migrate").returncode == 0
+    assert (tmp_path / "data" / "heddle.db").stat().st_mode & 0o077 == 0
+
+
+def test_what_was_typed_is_never_taken_for_markup(tmp_path: Path) -> None:
+    assert "[red]5" in the_one_line(heddle(tmp_path, "credits", "grant", "[red]5"))
+    assert "[a].toml" in the_one_line(heddle(tmp_path, "serve", "--config", "[a].toml"))
+
+
+def test_the_version_is_shown(tmp_path: Path) -> None:
+    assert re.fullmatch(r"heddle \d+\.\d+\.\d+\n", heddle(tmp_path, "--version").stdout)
 
 
 @pytest.mark.parametrize("command", [(), ("serve",), ("demo",), ("migrate",), ("ledger", "verify")])

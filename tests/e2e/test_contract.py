@@ -309,3 +309,13 @@ async def test_a_provider_that_breaks_off_ends_the_stream_with_an_error_event(sq
     assert (await admin.get("/v1/billing/balance")).json()["held_micros"] == 0
     again = await user.post(f"/v1/threads/{thread}/messages", json={"model": "sim-small", "content": "again"})
     assert again.json()["content"][0]["text"].endswith("again")
+
+
+async def test_a_json_body_needs_no_content_type(sqlite_heddle: Served) -> None:
+    user, _ = await sqlite_heddle.mint()
+    form = {"content-type": "application/x-www-form-urlencoded"}  # what curl -d says
+    for headers in (form, {}):
+        made = await user.post("/v1/threads", content=b'{"metadata":{"a":1}}', headers=headers)
+        assert (made.status_code, made.json()["metadata"]) == (201, {"a": 1})
+        broken = await user.post("/v1/threads", content=b'{"metadata":', headers=headers)
+        assert (broken.status_code, broken.json()["error"]["code"]) == (400, "invalid_json")

@@ -42,7 +42,7 @@ async def test_the_brokers_dispatch_is_answered_and_a_repeated_one_not_done_twic
     async with served(lambda _url: build_weather_hook(hook)) as base_url:
         target = WebhookTarget("tool_1", "get_weather", f"{base_url}/weather", 5000, True, SECRET)
         scope = ToolScope(account_id="acc", end_user_id="ada", thread_id="th", turn_id="turn", metadata={})
-        call = ToolCall("toolu_1", "get_weather", {"city": "Oslo"}, 1, clock.now_ms())
+        call = ToolCall("toolu_1", "get_weather", {"city": "Oslo"}, clock.now_ms())
         results = [await dispatcher.call(target, scope, call) for _ in range(2)]
         await dispatcher.close()
     for result in results:
