@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError
+from prometheus_client import CollectorRegistry
 from sqlmodel import select
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -33,16 +34,18 @@ from gateway.billing.usage import UsageReports
 from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
-from gateway.inference.dialects.anthropic.wire import AnthropicDialect
-from gateway.inference.dialects.openai_chat.wire import OpenAIChatDialect
+from gateway.inference.dialects.registry import CLIENT_PATHS
 from gateway.inference.inference import Inference
+from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.models import ModelCatalog, load_price_list
-from gateway.inference.passthrough import PassThrough
+from gateway.inference.route import InferenceRoute
 from gateway.inference.providers import Provider
 from gateway.inference.routes import model_routes
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.migrations import migrate
+from gateway.inference.routing import Router
+from gateway.ops.routes import ops_routes
 from gateway.settings import BadSettings, Settings
 from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
@@ -101,7 +104,9 @@ class App:
 
         self._upstream = Upstream()
         model_catalog = ModelCatalog(settings, providers, clock)
-        self.inference = Inference(model_catalog, self.billing, self._upstream, markup=settings.markup)
+        self.metrics = CollectorRegistry()
+        router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
+        self.inference = Inference(model_catalog, self.billing, router, markup=settings.markup)
         self.engine = TurnEngine(
             db, clock, TurnModel(self.inference), self.broker, event_prefix=settings.event_prefix
         )
@@ -178,8 +183,8 @@ class App:
         settings = self.settings
         limit = settings.max_request_bytes
         hot_routes = {
-            "/v1/messages": PassThrough(self.inference, AnthropicDialect(), max_request_bytes=limit),
-            "/v1/chat/completions": PassThrough(self.inference, OpenAIChatDialect(), max_request_bytes=limit),
+            path: InferenceRoute(self.inference, dialect, max_request_bytes=limit)
+            for path, dialect in CLIENT_PATHS.items()
         }
         door = FrontDoor(self._control_plane(), self.keys, hot_routes=hot_routes)
         return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
@@ -190,6 +195,7 @@ class App:
         reader = TurnReader(self.db, self.engine.actions)
         reports = UsageReports(self.db)
         for router in (
+            ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
             key_routes(self.keys),
             billing_routes(self.billing, reports, self.keys, self._clock),
             model_routes(self.inference),
@@ -204,16 +210,6 @@ class App:
             ),
         ):
             api.include_router(router)
-
-        @api.get("/healthz", include_in_schema=False)
-        async def healthz() -> dict[str, str]:
-            return {"status": "ok"}
-
-        @api.get("/readyz", include_in_schema=False)
-        async def readyz() -> dict[str, str]:
-            async with self.db.session() as session:
-                await session.exec(select(1))
-            return {"status": "ok"}
 
         _render_errors(api)
         return api

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from kit.outbound import OutboundPolicy, parse_networks
 
 DEFAULT_FILE = "heddle.toml"
-Dialect = Literal["anthropic", "openai-chat"]
+Dialect = Literal["anthropic", "openai-chat", "openai-responses", "google"]
 
 
 DATABASE_FILE = "heddle.db"
@@ -32,7 +32,30 @@ class ProviderSettings(BaseModel):
     dialect: Dialect | None = None
     base_url: str | None = None
     api_key: str | None = Field(default=None, repr=False)
+    api_keys: tuple[str, ...] = Field(default=(), repr=False)
     api_key_env: str | None = None
+    connect_timeout_s: float | None = Field(default=None, gt=0)
+    first_byte_timeout_s: float | None = Field(default=None, gt=0)
+    idle_timeout_s: float | None = Field(default=None, gt=0)
+    max_concurrent: int | None = Field(default=None, gt=0)
+    quirks: dict[str, Any] = Field(default_factory=dict)
+
+
+class AliasTarget(BaseModel):
+    """A model behind an alias. Targets with a weight share the first tries; all are fallbacks, in order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    weight: float | None = Field(default=None, gt=0)
+
+
+class AliasSettings(BaseModel):
+    """A name for several models: ``[aliases.<name>]``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    targets: tuple[AliasTarget, ...] = Field(min_length=1)
 
 
 class ModelSettings(BaseModel):
@@ -84,9 +107,12 @@ class Settings(BaseSettings):
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    metrics_token: str | None = Field(default=None, repr=False, min_length=16)
+    max_tries: int = Field(default=3, ge=1, le=10)
     sim: Literal["auto", "on", "off"] = "auto"
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
+    aliases: dict[str, AliasSettings] = Field(default_factory=dict)
     mcp_servers: dict[str, McpServerSettings] = Field(default_factory=dict)
 
     @field_validator("allow_private_targets")

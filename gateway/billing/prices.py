@@ -1,6 +1,6 @@
 """What a call costs: units counted by the provider times exact prices, rounded once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -120,6 +120,16 @@ class CostBound:
     max_output_tokens: int
     min_output_tokens: int = 1
     """Fewer would make no answer (one token for each choice)."""
+
+    @classmethod
+    def covering(cls, bounds: Sequence["CostBound"]) -> "CostBound":
+        """A bound that holds whichever of several calls is made."""
+        return cls(
+            input_nanos=max(bound.input_nanos for bound in bounds),
+            output_token_usd=max(bound.output_token_usd for bound in bounds),
+            max_output_tokens=max(bound.max_output_tokens for bound in bounds),
+            min_output_tokens=max(bound.min_output_tokens for bound in bounds),
+        )
 
     def for_output(self, tokens: int) -> Nanos:
         return ceil_nanos(self.output_token_usd * tokens)

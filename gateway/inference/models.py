@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from genai_prices import data_snapshot
 from genai_prices import types as genai
 
 from gateway.billing.prices import ModelPrice, UnitPrice
-from gateway.inference.providers import SIM, Provider
-from gateway.settings import BadSettings, ModelSettings, Settings
+from gateway.inference.providers import SIM, Provider, known_provider_names
+from gateway.settings import AliasSettings, BadSettings, ModelSettings, Settings
 from kit.clock import Clock
 from kit.errors import NotFound, Unsupported
 
@@ -82,6 +83,8 @@ class ModelCatalog:
     def __init__(self, settings: Settings, providers: Mapping[str, Provider], clock: Clock) -> None:
         self._providers = dict(providers)
         self._clock = clock
+        self._aliases = settings.aliases
+        self._random = Random()  # noqa: S311 - it spreads load
         self._resolved: dict[str, tuple[int, Model]] = {}
         self._configured: dict[str, Model] = {}
         configured = {**(SIM_MODELS if SIM in providers else {}), **settings.models}
@@ -89,7 +92,7 @@ class ModelCatalog:
             provider = self._providers.get(own.provider)
             if provider is not None:
                 self._configured[slug] = _from_settings(slug, own, provider)
-            elif own.provider not in {"anthropic", "openai", SIM} and own.provider not in settings.providers:
+            elif own.provider not in {*known_provider_names(), SIM, *settings.providers}:
                 raise BadSettings(f'models."{slug}".provider: there is no provider named {own.provider}')
 
     def resolve(self, name: str) -> Model:
@@ -104,6 +107,23 @@ class ModelCatalog:
             self._resolved.clear()
         self._resolved[name] = (now, model)
         return model
+
+    def candidates(self, name: str) -> list[Model]:
+        """The models that may answer for a name: one, or those behind an alias, the first to be asked
+        first. Raises as ``resolve`` does, for an alias only if none of its models can be called."""
+        alias = self._aliases.get(name)
+        if alias is None:
+            return [self.resolve(name)]
+        found: list[Model] = []
+        problem: NotFound | Unsupported | None = None
+        for target in _in_turn(alias, self._random):
+            try:
+                found.append(self.resolve(target))
+            except (NotFound, Unsupported) as error:
+                problem = problem or error
+        if problem is not None and not found:
+            raise problem
+        return found
 
     def all(self) -> list[Model]:
         """Every model that is known by name, those of the settings first."""
@@ -164,6 +184,18 @@ class ModelCatalog:
             display_name=info.name or info.id,
             context_window=info.context_window,
         )
+
+
+def _in_turn(alias: AliasSettings, source: Random) -> list[str]:
+    """The alias's models for one request: the first drawn by weight, then the others in their order."""
+    weighted = [target for target in alias.targets if target.weight is not None]
+    names = [target.model for target in alias.targets]
+    if weighted:
+        weights = [target.weight or 0.0 for target in weighted]
+        (first,) = source.choices(weighted, weights)
+        names.remove(first.model)
+        names.insert(0, first.model)
+    return names
 
 
 def load_price_list() -> None:

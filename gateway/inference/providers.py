@@ -1,79 +1,171 @@
-"""Model providers: where they are, which dialect they speak, and whether they are switched on."""
+"""Model providers: where they are, which dialects they speak, and whether they are switched on."""
 
+import re
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from typing import Any
 
+import msgspec
+
+from gateway.inference.dialects.codec import Quirks
 from gateway.settings import BadSettings, ProviderSettings, Settings
 
 ANTHROPIC = "anthropic"
 OPENAI_CHAT = "openai-chat"
 SIM = "sim"
+CONNECT_TIMEOUT_S = 10.0
+FIRST_BYTE_TIMEOUT_S = 600.0
+IDLE_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait for a provider, in seconds, and how many calls may be under way at once."""
+
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S
+    """Until the answer's head: for a whole answer that is all of the model's work."""
+    idle_timeout_s: float = IDLE_TIMEOUT_S
+    """The longest silence between two pieces of an answer."""
+    max_concurrent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider that is switched on. ``base_urls`` holds the root per dialect, as the SDKs take it."""
+    """A provider that is switched on. ``base_urls`` holds the root per dialect, as the SDKs take it, the
+    preferred dialect first."""
 
     name: str
     base_urls: Mapping[str, str]
-    api_key: str | None = field(default=None, repr=False)
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     prices_id: str | None = None
     """The provider's id in the ``genai-prices`` catalogue, if it is listed there."""
+    display_name: str | None = None
+    quirks: Quirks = field(default_factory=Quirks)
+    limits: Limits = field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    name: str
-    dialect: str
-    base_url: str
-    prices_id: str
+class _Known(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry of ``providers.toml``."""
+
+    display_name: str
+    keys: list[str]
+    prices: str
+    base_urls: dict[str, str]
+    quirks: dict[str, Any] = {}
 
 
-KNOWN = (
-    _Known("anthropic", ANTHROPIC, "https://api.anthropic.com", "anthropic"),
-    _Known("openai", OPENAI_CHAT, "https://api.openai.com/v1", "openai"),
-)
+@cache
+def _known() -> dict[str, _Known]:
+    text = resources.files("gateway.inference").joinpath("providers.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), dict[str, _Known])
+
+
+def known_provider_names() -> list[str]:
+    return list(_known())
 
 
 def configured_providers(settings: Settings, environ: Mapping[str, str]) -> dict[str, Provider]:
     """The providers that are on: known ones whose key variable is set, and those of the settings.
 
-    ``<NAME>_API_KEY`` switches a known provider on and ``<NAME>_BASE_URL`` moves it. A provider in the
-    settings may also work without a key (a local vLLM, say). Raises BadSettings.
+    A key variable may hold several keys, separated by commas. ``<NAME>_BASE_URL`` moves a provider. One
+    of the settings may also work without a key (a local vLLM, say). Raises BadSettings.
     """
     found: dict[str, Provider] = {}
-    for known in KNOWN:
-        own = settings.providers.get(known.name, ProviderSettings())
-        api_key = _api_key(known.name, own, environ)
-        if api_key:
-            base_url = environ.get(_variable(known.name, "BASE_URL")) or own.base_url or known.base_url
-            found[known.name] = Provider(
-                known.name, {known.dialect: base_url.rstrip("/")}, api_key, known.prices_id
-            )
-    known_names = {known.name for known in KNOWN}
+    for name, known in _known().items():
+        own = settings.providers.get(name, ProviderSettings())
+        keys = _keys(own, known.keys, environ)
+        if keys:
+            found[name] = _known_provider(name, known, own, keys, environ)
     for name, own in settings.providers.items():
-        if name in known_names:
-            continue
-        base_url = environ.get(_variable(name, "BASE_URL")) or own.base_url or ""
-        if name == SIM:
-            raise BadSettings(f"providers.{name}: this name is taken by the simulated provider")
-        if own.dialect is None:
-            raise BadSettings(f'providers.{name}.dialect: expected "anthropic" or "openai-chat"')
-        if not base_url.startswith(("http://", "https://")):
-            raise BadSettings(f"providers.{name}.base_url: expected an http(s) URL")
-        found[name] = Provider(
-            name, {own.dialect: base_url.rstrip("/")}, _api_key(name, own, environ), prices_id=None
-        )
+        if name not in _known():
+            found[name] = _own_provider(name, own, environ)
     return found
 
 
 def sim_provider(base_url: str) -> Provider:
     """The simulated provider behind ``base_url``; it speaks both dialects."""
-    return Provider(SIM, {ANTHROPIC: base_url, OPENAI_CHAT: f"{base_url}/v1"}, api_key="sim-key")
+    urls = {ANTHROPIC: base_url, OPENAI_CHAT: f"{base_url}/v1"}
+    return Provider(SIM, urls, ("sim-key",), display_name="Simulated")
 
 
-def _api_key(name: str, own: ProviderSettings, environ: Mapping[str, str]) -> str | None:
-    return own.api_key or environ.get(own.api_key_env or _variable(name, "API_KEY")) or None
+def _known_provider(
+    name: str, known: _Known, own: ProviderSettings, keys: tuple[str, ...], environ: Mapping[str, str]
+) -> Provider:
+    moved = environ.get(_variable(name, "BASE_URL")) or own.base_url
+    if own.dialect is not None and moved is None and own.dialect not in known.base_urls:
+        raise BadSettings(f"providers.{name}.dialect: set base_url too, {name} is not known to speak it")
+    dialects = [own.dialect] if own.dialect is not None else list(known.base_urls)
+    urls = {
+        dialect: (moved or _filled(known.base_urls[dialect], name, environ)).rstrip("/")
+        for dialect in dialects
+    }
+    return Provider(
+        name,
+        urls,
+        keys,
+        known.prices,
+        known.display_name,
+        _quirks(name, {**known.quirks, **own.quirks}),
+        _limits(own),
+    )
+
+
+def _own_provider(name: str, own: ProviderSettings, environ: Mapping[str, str]) -> Provider:
+    base_url = environ.get(_variable(name, "BASE_URL")) or own.base_url or ""
+    if name == SIM:
+        raise BadSettings(f"providers.{name}: this name is taken by the simulated provider")
+    if own.dialect is None:
+        expected = ", ".join(f'"{dialect}"' for dialect in ("anthropic", "openai-chat", "openai-responses"))
+        raise BadSettings(f'providers.{name}.dialect: expected {expected} or "google"')
+    if not base_url.startswith(("http://", "https://")):
+        raise BadSettings(f"providers.{name}.base_url: expected an http(s) URL")
+    return Provider(
+        name,
+        {own.dialect: base_url.rstrip("/")},
+        _keys(own, [_variable(name, "API_KEY")], environ),
+        quirks=_quirks(name, own.quirks),
+        limits=_limits(own),
+    )
+
+
+def _keys(own: ProviderSettings, variables: list[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The provider's keys, each once, in order."""
+    if own.api_key_env:
+        variables = [own.api_key_env]
+    named = [own.api_key] if own.api_key else [environ.get(variable, "") for variable in variables]
+    keys = (key.strip() for key in ",".join(filter(None, [*named, *own.api_keys])).split(","))
+    return tuple(dict.fromkeys(filter(None, keys)))
+
+
+def _quirks(name: str, changes: Mapping[str, Any]) -> Quirks:
+    try:
+        return msgspec.convert(changes, Quirks)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"providers.{name}.quirks: {error}") from None
+
+
+def _limits(own: ProviderSettings) -> Limits:
+    given = own.model_dump(
+        include={"connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s", "max_concurrent"},
+        exclude_none=True,
+    )
+    return replace(Limits(), **given)
+
+
+def _filled(url: str, name: str, environ: Mapping[str, str]) -> str:
+    """A base URL with the variables that it names. Raises BadSettings if one is missing."""
+
+    def value(match: re.Match[str]) -> str:
+        found = environ.get(match[1])
+        if not found:
+            raise BadSettings(f"{match[1]} is not set, and {name}'s address needs it")
+        return found
+
+    return re.sub(r"\{(\w+)\}", value, url)
 
 
 def _variable(name: str, suffix: str) -> str:

@@ -8,9 +8,10 @@ from sqlmodel import Session
 
 from gateway.billing.operations import Budget, Payer
 from gateway.billing.prices import TokenUsage, cost_of
-from gateway.inference.dialects.anthropic.wire import AnthropicDialect
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
+from gateway.inference.dialects.registry import ANTHROPIC
 from gateway.inference.inference import Inference, OpenCall
+from gateway.inference.passage import provider_message
 from gateway.inference.upstream import ProviderRefused
 from kit.errors import InvalidRequest
 from kit.json import NOT_JSON
@@ -23,12 +24,11 @@ DEFAULT_MAX_TOKENS = 4_096
 
 
 class TurnModel:
-    """Implements ``threads.model_client.ModelClient``: threads speak Anthropic's dialect to any provider
-    that does."""
+    """Implements ``threads.model_client.ModelClient``: threads speak Anthropic's dialect, whatever the
+    provider speaks."""
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
-        self._dialect = AnthropicDialect()
 
     def default_max_tokens(self, model: str) -> int:
         limit = self._inference.catalog.resolve(model).max_output_tokens
@@ -36,7 +36,7 @@ class TurnModel:
 
     async def open(self, step: ModelStep) -> ModelStream:
         raw = msgspec.json.encode({**step.body, "stream": True})
-        plan = self._inference.plan(self._dialect, raw, allowed_models=step.allowed_models)
+        plan = self._inference.plan(ANTHROPIC, raw, allowed_models=step.allowed_models)
         payer = Payer(step.account_id, step.key_id, step.end_user_id, step.thread_id, step.turn_id)
         budget = None
         if step.budget_nanos is not None:
@@ -69,7 +69,7 @@ class _Stream:
 
     async def commit(self, record: Callable[[Session, StepCost], T]) -> T:
         usage = self._call.usage()
-        price = self._call.plan.model.price
+        price = self._call.model.price
         cost = StepCost(cost_of(usage, price, self._inference.markup).nanos, _anthropic_usage(usage))
         settled = await self._call.settle_stream(rider=lambda session: record(session, cost))
         result: T = settled.result
@@ -102,11 +102,7 @@ def _anthropic_usage(usage: TokenUsage) -> dict[str, int]:
 
 def _readable(refusal: ProviderRefused) -> InvalidRequest:
     """The provider's own words about what is wrong with the request, as our error."""
-    try:
-        body = msgspec.json.decode(refusal.body)
-        message = str(body["error"]["message"])
-    except (*NOT_JSON, KeyError, TypeError):
-        message = refusal.message
+    message = provider_message(refusal.body) or refusal.message
     provider = refusal.details["provider"]
     error = InvalidRequest(f"{provider}: {message}", code="provider_refused", details={"provider": provider})
     error.status = refusal.status

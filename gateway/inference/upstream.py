@@ -1,17 +1,15 @@
 """HTTP to model providers: one pooled aiohttp session, measured to be the cheapest client here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import aiohttp
 import msgspec
 
+from gateway.inference.providers import Limits
 from kit.errors import HeddleError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 from kit.json import NOT_JSON
 
-CONNECT_TIMEOUT_S = 10.0
-IDLE_TIMEOUT_S = 300.0
-"""The longest silence between two bytes, the first one included."""
 MAX_CONNECTIONS = 1000
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
@@ -44,8 +42,11 @@ class StreamBroke(Exception):
 class UpstreamResponse:
     """A provider's 2xx answer: read it whole or chunk by chunk, then close it."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, *, idle_timeout_s: float) -> None:
         self._response = response
+        if response.connection is not None and response.connection.protocol is not None:
+            response.connection.protocol.read_timeout = idle_timeout_s
+        self._on_close: Callable[[], None] | None = None
         self.status = response.status
         self.content_type = response.headers.get("content-type", "application/json")
 
@@ -70,24 +71,26 @@ class UpstreamResponse:
         except aiohttp.ClientError:
             raise StreamBroke("upstream_broke_off") from None
 
+    def on_close(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once, when this answer is closed."""
+        self._on_close = call
+
     def close(self) -> None:
         """Return the connection to the pool if the body was read to its end, else drop it."""
         self._response.release() if self._response.content.is_eof() else self._response.close()
+        call, self._on_close = self._on_close, None
+        if call is not None:
+            call()
 
 
 class Upstream:
     """The shared connection pool to all providers."""
 
-    def __init__(self, *, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
-        self._idle_timeout_s = idle_timeout_s
+    def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._idle_timeout_s
-        )
         self._session = aiohttp.ClientSession(
-            timeout=timeout,
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=30.0),
             auto_decompress=True,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -100,26 +103,31 @@ class Upstream:
             await self._session.close()
 
     async def post(
-        self, provider: str, url: str, headers: Mapping[str, str], body: bytes
+        self, provider: str, url: str, headers: Mapping[str, str], body: bytes, limits: Limits
     ) -> UpstreamResponse:
         """Send a request; returns once 2xx headers have arrived.
 
         Raises ProviderRefused (the request is at fault), UpstreamFailed, UpstreamUnavailable or
-        UpstreamTimeout. None of them holds the provider's key.
+        UpstreamTimeout (sent, but not answered in time). None of them holds the provider's key.
         """
         assert self._session is not None, "Upstream.start() was not called"
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=limits.connect_timeout_s, sock_read=limits.first_byte_timeout_s
+        )
         try:
             response = await self._session.post(
-                url, data=body, headers={**headers, "accept-encoding": "identity"}, allow_redirects=False
+                url,
+                data=body,
+                headers={**headers, "accept-encoding": "identity"},
+                allow_redirects=False,
+                timeout=timeout,
             )
-        except aiohttp.ServerTimeoutError:
-            raise _timeout(provider) from None
+        except aiohttp.ConnectionTimeoutError:
+            raise _unreachable(provider) from None
         except TimeoutError:
             raise _timeout(provider) from None
         except aiohttp.ClientConnectorError:
-            raise UpstreamUnavailable(
-                f"{provider} cannot be reached", code="upstream_unreachable", details={"provider": provider}
-            ) from None
+            raise _unreachable(provider) from None
         except aiohttp.ClientError as error:
             raise UpstreamFailed(
                 f"{provider} closed the connection without an answer",
@@ -127,7 +135,7 @@ class Upstream:
                 details={"provider": provider, "reason": type(error).__name__},
             ) from None
         if 200 <= response.status < 300:
-            return UpstreamResponse(response)
+            return UpstreamResponse(response, idle_timeout_s=limits.idle_timeout_s)
         raise await _refusal(provider, response, secret=_secret(headers))
 
 
@@ -171,7 +179,8 @@ async def _refusal(provider: str, response: aiohttp.ClientResponse, *, secret: b
 
 def _secret(headers: Mapping[str, str]) -> bytes:
     """The provider's key among the headers of a request, if there is one."""
-    return (headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")).encode()
+    named = headers.get("x-api-key") or headers.get("x-goog-api-key")
+    return (named or headers.get("authorization", "").removeprefix("Bearer ")).encode()
 
 
 def _readable(body: bytes, secret: bytes) -> bytes:
@@ -182,6 +191,12 @@ def _readable(body: bytes, secret: bytes) -> bytes:
     except NOT_JSON:
         return b""
     return body.replace(secret, b"***") if secret else body
+
+
+def _unreachable(provider: str) -> UpstreamUnavailable:
+    return UpstreamUnavailable(
+        f"{provider} cannot be reached", code="upstream_unreachable", details={"provider": provider}
+    )
 
 
 def _timeout(provider: str) -> UpstreamTimeout:

@@ -24,6 +24,9 @@ class Quirks:
     """Top-level request fields that the provider cannot honour and that may not be left out."""
     tool_id_length: int | None = None
     """The exact length of tool ids, which are then letters and digits only (Mistral: 9)."""
+    seed_field: Literal["seed", "random_seed"] = "seed"
+    stream_usage_option: bool = True
+    """Whether ``stream_options`` is understood; otherwise usage comes in every stream by itself."""
     reasoning_field: Literal["reasoning_content", "reasoning"] | None = "reasoning_content"
     """Where thoughts are in answers (OpenAI Chat dialect)."""
     replays_reasoning: bool = False

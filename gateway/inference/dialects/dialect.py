@@ -44,7 +44,10 @@ class WireDialect(Protocol):
     """One way to speak to a model over HTTP."""
 
     name: str
-    path: str
+
+    def path_of(self, model: str, *, stream: bool) -> str:
+        """Where requests go, after a provider's base URL. ``model`` is the provider's own name for it."""
+        ...
 
     def facts(self, body: Mapping[str, Any]) -> RequestFacts:
         """Raises InvalidRequest naming the field if the body cannot be priced."""

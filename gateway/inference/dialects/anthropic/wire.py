@@ -60,7 +60,9 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 class AnthropicDialect:
     name = "anthropic"
-    path = "/v1/messages"
+
+    def path_of(self, model: str, *, stream: bool) -> str:  # noqa: ARG002 - the same for all
+        return "/v1/messages"
 
     def facts(self, body: Mapping[str, Any]) -> RequestFacts:
         if not isinstance(body.get("messages"), list) or not body["messages"]:

@@ -56,7 +56,9 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 class OpenAIChatDialect:
     name = "openai-chat"
-    path = "/chat/completions"
+
+    def path_of(self, model: str, *, stream: bool) -> str:  # noqa: ARG002 - the same for all
+        return "/chat/completions"
 
     def facts(self, body: Mapping[str, Any]) -> RequestFacts:
         if not isinstance(body.get("messages"), list) or not body["messages"]:

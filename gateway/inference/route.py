@@ -1,26 +1,28 @@
-"""``POST /v1/messages`` and ``/v1/chat/completions``: plain ASGI, because this is the hot path."""
+"""``POST /v1/messages``, ``/v1/chat/completions`` and ``/v1/responses``: plain ASGI, because this is the hot
+path."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.billing.operations import Payer
-from gateway.inference.dialects.dialect import WireDialect
+from gateway.inference.dialects.registry import Dialect
 from gateway.inference.inference import Inference, OpenCall
 from gateway.inference.upstream import ProviderRefused
 from kit.caller import Caller
 from kit.errors import AuthenticationFailed, InvalidRequest, TooLarge
 from kit.money import micros
 
+MAX_HEADER_CHARS = 4_000
 _FORWARDED_REQUEST_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta"})
 
 
-class PassThrough:
+class InferenceRoute:
     """The endpoint of one dialect. Errors are raised as domain errors; the front door renders them."""
 
-    def __init__(self, inference: Inference, dialect: WireDialect, *, max_request_bytes: int) -> None:
+    def __init__(self, inference: Inference, dialect: Dialect, *, max_request_bytes: int) -> None:
         self._inference = inference
         self._dialect = dialect
         self._max_request_bytes = max_request_bytes
@@ -35,8 +37,9 @@ class PassThrough:
         try:
             call = await self._inference.open(plan, scope["request_id"], payer, _forwarded(scope))
         except ProviderRefused as refusal:
-            if not refusal.body:
-                raise
+            told = plan.candidates[0].passage.refusal(refusal)
+            if told is not refusal or not refusal.body:
+                raise told from None
             await _respond(send, refusal.status, refusal.body, _headers("application/json"))
             return
         if plan.facts.stream:
@@ -112,7 +115,16 @@ def _call_headers(call: OpenCall, content_type: str) -> list[tuple[bytes, bytes]
     lowered = call.lowered_max_tokens
     if lowered is not None:
         headers.append((b"x-heddle-max-tokens", str(lowered).encode()))
+    dropped = call.passage.dropped
+    if dropped:
+        headers.append((b"x-heddle-dropped", _header_value(dropped)))
     return headers
+
+
+def _header_value(names: Sequence[str]) -> bytes:
+    """A list for a header (RFC 9110, 5.6.1), ASCII only, cut where it would be too long."""
+    text = ", ".join(name.encode("ascii", "replace").decode() for name in names)
+    return (text if len(text) <= MAX_HEADER_CHARS else text[:MAX_HEADER_CHARS] + "...").encode()
 
 
 def _forwarded(scope: Scope) -> Mapping[str, str]:

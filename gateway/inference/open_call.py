@@ -1,0 +1,145 @@
+"""A call that a provider has answered: its bytes on their way to the client, and its settlement.
+
+Invariants:
+- every call is settled exactly once, whatever happens;
+- it is charged with the provider's own numbers where it gave them.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+from gateway.billing.billing import Billing
+from gateway.billing.operations import Admitted, CallOutcome, Rider, Settled
+from gateway.billing.prices import TokenUsage, cost_of
+from gateway.inference.dialects.dialect import StreamTap
+from gateway.inference.dialects.frames import FrameOverflow
+from gateway.inference.estimate import input_token_guess
+from gateway.inference.plan import CallPlan, Candidate
+from gateway.inference.upstream import StreamBroke, UpstreamResponse
+from kit.errors import UpstreamFailed
+from kit.json import NOT_JSON
+
+
+class OpenCall:
+    """A call whose provider has answered 2xx. Exactly one of its settling methods ends it."""
+
+    def __init__(
+        self,
+        plan: CallPlan,
+        candidate: Candidate,
+        admitted: Admitted,
+        response: UpstreamResponse,
+        *,
+        billing: Billing,
+        markup: Decimal,
+    ) -> None:
+        self._billing = billing
+        self._markup = markup
+        self._response = response
+        self._started = time.monotonic()
+        self.plan = plan
+        self.model = candidate.model
+        self.passage = candidate.passage
+        self.admitted = admitted
+        self.content_type = candidate.passage.content_type(response.content_type)
+        self.tap: StreamTap = candidate.passage.tap()
+        self._broke: str | None = None
+
+    @property
+    def lowered_max_tokens(self) -> int | None:
+        """The output limit that the payer could afford, where it is below what was asked for."""
+        if not self.admitted.lowered:
+            return None
+        return self.plan.limit_per_choice(self.admitted.max_output_tokens)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The bytes to forward; ends with error frames if the provider broke off."""
+        last = b""
+        try:
+            async for chunk in self._response.chunks():
+                shown = self.tap.feed(chunk)
+                if shown:
+                    last = shown
+                    yield shown
+            rest = self.tap.end()
+            if rest:
+                yield rest
+            if not self.tap.complete and not self.tap.failed:
+                self._broke = "upstream_broke_off"
+        except StreamBroke as broke:
+            self._broke = broke.code
+        except FrameOverflow:
+            self._broke = "upstream_invalid"
+        if self._broke is not None:
+            message = f"{self.model.provider.name} broke off its answer"
+            cut_off = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
+            yield (b"\n\n" if cut_off else b"") + self.passage.stream_error(message, self._broke)
+
+    @property
+    def broke(self) -> bool:
+        """Whether the provider ended its stream before it was complete."""
+        return self._broke is not None or self.tap.failed
+
+    def usage(self) -> TokenUsage:
+        """What the stream has used so far, as its tap saw it."""
+        return self.tap.usage(input_token_guess(self.plan.raw))
+
+    async def settle_stream(self, *, client_gone: bool = False, rider: Rider | None = None) -> Settled:
+        """End a streamed call with what its tap saw."""
+        self._response.close()
+        usage = self.usage()
+        if client_gone:
+            status, code = "cancelled", "client_disconnected"
+        elif self.broke:
+            status, code = "error", self._broke or "upstream_error_event"
+        else:
+            status, code = "ok", None
+        return await self._settle(usage, status, code, rider)
+
+    async def read(self) -> tuple[bytes, Settled]:
+        """Read a whole answer and settle it. Raises UpstreamFailed (settled at nothing) if it is unusable."""
+        provider = self.model.provider.name
+        try:
+            body = await self._response.read()
+            shown, usage = self.passage.answer(body)
+        except asyncio.CancelledError:
+            await self._settle(TokenUsage(), "cancelled", "client_disconnected", None)
+            raise
+        except StreamBroke as broke:
+            await self._settle(TokenUsage(), "error", broke.code, None)
+            raise UpstreamFailed(
+                f"{provider} broke off its answer", code=broke.code, details={"provider": provider}
+            ) from None
+        except (*NOT_JSON, ValueError):
+            await self._settle(TokenUsage(), "error", "upstream_invalid", None)
+            raise UpstreamFailed(
+                f"{provider} sent something that cannot be read",
+                code="upstream_invalid",
+                details={"provider": provider},
+            ) from None
+        finally:
+            self._response.close()
+        if usage is None:
+            usage = TokenUsage(
+                input_tokens=input_token_guess(self.plan.raw),
+                output_tokens=input_token_guess(body),
+                estimated=True,
+            )
+        return shown, await self._settle(usage, "ok", None, None)
+
+    async def _settle(self, usage: TokenUsage, status: str, code: str | None, rider: Rider | None) -> Settled:
+        outcome = CallOutcome(
+            provider=self.model.provider.name,
+            model=self.model.slug,
+            status=status,
+            http_status=self._response.status,
+            usage=usage,
+            cost=cost_of(usage, self.model.price, self._markup),
+            error_code=code,
+            latency_ms=round((time.monotonic() - self._started) * 1000),
+        )
+        return await self._billing.settle(
+            self.admitted.request_id, self.admitted.payer, outcome, rider=rider
+        )

@@ -1,0 +1,249 @@
+"""A call's way between the client's dialect and the provider's: bytes through, or translated.
+
+Both ways answer the same questions, so that pricing, sending and settling are written once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.billing.prices import TokenUsage
+from gateway.inference.dialects.codec import StreamDecoder, StreamEncoder, Target
+from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
+from gateway.inference.dialects.neutral import Event, Failed, Finished, Request, Started
+from gateway.inference.dialects.registry import Dialect
+from gateway.inference.upstream import ProviderRefused
+from kit.errors import HeddleError, InvalidRequest
+from kit.json import NOT_JSON
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Passage(Protocol):
+    """How one request goes out and its answer comes back."""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Fields of the request that the provider has no place for, left out harmlessly."""
+        ...
+
+    @property
+    def provider_dialect(self) -> str: ...
+
+    def priced(self, raw: bytes) -> bytes:
+        """What the provider will count, for an upper bound from the caller's ``raw`` body."""
+        ...
+
+    def path(self) -> str:
+        """Where to post at the provider, after its base URL."""
+        ...
+
+    def headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]: ...
+
+    def outgoing(self, max_tokens: int | None) -> bytes:
+        """The body to send; ``max_tokens`` lowers what the caller asked for (per choice)."""
+        ...
+
+    def answer(self, body: bytes) -> tuple[bytes, TokenUsage | None]:
+        """A whole answer for the client, and the usage in it. Raises ValueError or msgspec.DecodeError if
+        the provider's answer cannot be read."""
+        ...
+
+    def content_type(self, upstream: str) -> str:
+        """The answer's, given the provider's."""
+        ...
+
+    def tap(self) -> StreamTap:
+        """The way of a streamed answer; ``feed`` gives the client's bytes."""
+        ...
+
+    def stream_error(self, message: str, code: str) -> bytes:
+        """The frames that tell the client that its stream broke."""
+        ...
+
+    def refusal(self, refused: ProviderRefused) -> HeddleError:
+        """What the client hears when the provider found fault with its request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SameDialect:
+    """The caller's very bytes, and the provider's; only what must be changed is."""
+
+    dialect: WireDialect
+    facts: RequestFacts
+    upstream_model: str
+    body: Mapping[str, Any]
+    raw: bytes
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def provider_dialect(self) -> str:
+        return self.dialect.name
+
+    def priced(self, raw: bytes) -> bytes:
+        return raw
+
+    def path(self) -> str:
+        return self.dialect.path_of(self.upstream_model, stream=self.facts.stream)
+
+    def headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:
+        return self.dialect.request_headers(api_key, client_headers)
+
+    def outgoing(self, max_tokens: int | None) -> bytes:
+        patched = self.dialect.patch(self.body, self.facts, model=self.upstream_model, max_tokens=max_tokens)
+        if patched is None:
+            return self.raw
+        changed = {name: value for name, value in patched.items() if value is not self.body.get(name)}
+        return msgspec.json.encode({**_decode_fields(self.raw), **changed})
+
+    def answer(self, body: bytes) -> tuple[bytes, TokenUsage | None]:
+        return body, self.dialect.response_usage(_object(body))
+
+    def content_type(self, upstream: str) -> str:
+        return upstream
+
+    def tap(self) -> StreamTap:
+        return self.dialect.tap(self.facts)
+
+    def stream_error(self, message: str, code: str) -> bytes:
+        return self.dialect.stream_error(message, code)
+
+    def refusal(self, refused: ProviderRefused) -> HeddleError:
+        return refused
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A request translated for a provider of another dialect, and its answer translated back."""
+
+    client: Dialect
+    provider: Dialect
+    request: Request
+    target: Target
+    body: Mapping[str, Any]
+    dropped: tuple[str, ...]
+
+    @classmethod
+    def plan(cls, client: Dialect, provider: Dialect, request: Request, target: Target) -> "Crossing":
+        """Raises Unsupported if the provider's dialect cannot carry the request."""
+        encoded = provider.codec.encode_request(request, target)
+        return cls(client, provider, request, target, encoded.body, encoded.dropped)
+
+    @property
+    def provider_dialect(self) -> str:
+        return self.provider.name
+
+    def priced(self, raw: bytes) -> bytes:
+        sent = self.outgoing(None)
+        return sent if len(sent) > len(raw) else raw
+
+    def path(self) -> str:
+        return self.provider.wire.path_of(self.target.model, stream=self.request.stream)
+
+    def headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002
+        return self.provider.wire.request_headers(api_key, {})  # beta headers of another dialect say nothing
+
+    def outgoing(self, max_tokens: int | None) -> bytes:
+        if max_tokens is None:
+            return msgspec.json.encode(self.body)
+        limit = min(max_tokens, self.request.max_tokens or max_tokens)
+        lowered = msgspec.structs.replace(self.request, max_tokens=limit)
+        return msgspec.json.encode(self.provider.codec.encode_request(lowered, self.target).body)
+
+    def answer(self, body: bytes) -> tuple[bytes, TokenUsage | None]:
+        response = self.provider.codec.decode_response(_object(body), self.target.origin)
+        return msgspec.json.encode(self.client.codec.encode_response(response, self.request)), response.usage
+
+    def content_type(self, upstream: str) -> str:  # noqa: ARG002 - the client's dialect decides
+        return "text/event-stream; charset=utf-8" if self.request.stream else "application/json"
+
+    def tap(self) -> StreamTap:
+        return CrossingTap(
+            self.provider.codec.stream_decoder(self.target.origin), self.client.codec.stream_encoder(self.request)
+        )
+
+    def stream_error(self, message: str, code: str) -> bytes:
+        return self.client.wire.stream_error(message, code)
+
+    def refusal(self, refused: ProviderRefused) -> HeddleError:
+        """The provider's own words in the client's form."""
+        provider = refused.details["provider"]
+        message = provider_message(refused.body) or refused.message
+        error = InvalidRequest(f"{provider}: {message}", code="provider_refused", details=refused.details)
+        error.status = refused.status
+        return error
+
+
+class CrossingTap:
+    """Translates a stream and keeps its usage."""
+
+    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder) -> None:
+        self.complete = False
+        self.failed = False
+        self._decoder = decoder
+        self._encoder = encoder
+        self._usage: TokenUsage | None = None
+        self._final = False
+        self._delivered = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._forward(self._decoder.feed(chunk))
+
+    def end(self) -> bytes:
+        return self._forward(self._decoder.end())
+
+    def usage(self, input_estimate: int) -> TokenUsage:
+        if self._final and self._usage is not None:
+            return self._usage
+        counted = -(-self._delivered // BYTES_PER_TOKEN)
+        seen = self._usage or TokenUsage(input_tokens=input_estimate)
+        return replace(seen, output_tokens=max(seen.output_tokens, counted), estimated=True)
+
+    def _forward(self, events: list[Event]) -> bytes:
+        frames = []
+        for event in events:
+            self._note(event)
+            frames.append(self._encoder.feed(event))
+        return b"".join(frames)
+
+    def _note(self, event: Event) -> None:
+        text = getattr(event, "text", None)
+        if text:
+            self._delivered += len(text)
+        elif isinstance(event, Started):
+            self._usage = event.usage
+        elif isinstance(event, Finished):
+            self.complete = True
+            if event.usage is not None:
+                self._usage, self._final = event.usage, True
+        elif isinstance(event, Failed):
+            self.failed = True
+
+
+BYTES_PER_TOKEN = 4
+"""Used only to count what was delivered when a provider did not say."""
+
+
+def provider_message(body: bytes) -> str | None:
+    """The words in a provider's error, in any of the forms in use: ``{"error": {"message"}}``,
+    ``{"error": "…"}``, ``{"message"}``, ``{"detail"}``, or a list with one of these."""
+    try:
+        found = msgspec.json.decode(body)
+    except NOT_JSON:
+        return None
+    if isinstance(found, list) and found:
+        found = found[0]
+    for name in ("error", "message", "detail"):
+        if isinstance(found, dict) and found.get(name):
+            found = found[name]
+    return found if isinstance(found, str) else None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    parsed = msgspec.json.decode(body)
+    if not isinstance(parsed, dict):
+        raise ValueError("not a JSON object")
+    return parsed

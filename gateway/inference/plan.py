@@ -1,0 +1,137 @@
+"""Understanding and pricing a request before anything is paid or sent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from gateway.billing.prices import CostBound, bound_of
+from gateway.inference.dialects.codec import Target
+from gateway.inference.dialects.dialect import RequestFacts
+from gateway.inference.dialects.neutral import Request
+from gateway.inference.dialects.registry import Dialect
+from gateway.inference.estimate import input_token_bound
+from gateway.inference.models import Model, ModelCatalog
+from gateway.inference.passage import Crossing, Passage, SameDialect
+from kit.errors import InvalidRequest, PermissionDenied, Unsupported
+from kit.json import NOT_JSON
+
+DEFAULT_MAX_TOKENS = 8_192
+"""Sent where the provider demands a limit, the caller set none and the model's own is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model that could answer, and the way to it."""
+
+    model: Model
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """A request that has been understood and priced, not yet paid for. The candidates are tried in order;
+    ``bound`` covers the dearest of them."""
+
+    facts: RequestFacts
+    candidates: tuple[Candidate, ...]
+    raw: bytes
+    bound: CostBound
+
+    def limit_per_choice(self, granted_output_tokens: int) -> int:
+        return granted_output_tokens // self.facts.choices
+
+
+class Planner:
+    """Makes plans from clients' requests."""
+
+    def __init__(self, catalog: ModelCatalog, *, markup: Decimal) -> None:
+        self._catalog = catalog
+        self._markup = markup
+
+    def plan(self, dialect: Dialect, raw: bytes, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+        """Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
+        body = parse_object(raw)
+        facts = dialect.wire.facts(body)
+        if allowed_models is not None and facts.model not in allowed_models:
+            raise PermissionDenied(
+                f"this key may not use model {facts.model}", code="model_not_allowed", param="model"
+            )
+        models = self._catalog.candidates(facts.model)
+        candidates = _reachable(dialect, models, facts, body, raw)
+        return CallPlan(facts, candidates, raw, self._bound(candidates, facts, raw))
+
+    def _bound(self, candidates: Sequence[Candidate], facts: RequestFacts, raw: bytes) -> CostBound:
+        bounds = [
+            bound_of(
+                candidate.model.price,
+                self._markup,
+                input_tokens=input_token_bound(candidate.passage.priced(raw), candidate.model.context_window),
+                max_output_tokens=(facts.max_tokens or candidate.model.output_limit) * facts.choices,
+                min_output_tokens=facts.choices,
+                web_searches=facts.web_searches,
+            )
+            for candidate in candidates
+        ]
+        return bounds[0] if len(bounds) == 1 else CostBound.covering(bounds)
+
+
+def _reachable(
+    dialect: Dialect, models: Sequence[Model], facts: RequestFacts, body: Mapping[str, Any], raw: bytes
+) -> tuple[Candidate, ...]:
+    """The candidates that can carry the request. Raises the first one's Unsupported if none can."""
+    found: list[Candidate] = []
+    refusal: Unsupported | None = None
+    for model in models:
+        try:
+            found.append(Candidate(model, _passage(dialect, model, facts, body, raw)))
+        except Unsupported as unsupported:
+            refusal = refusal or unsupported
+    if not found:
+        assert refusal is not None
+        raise refusal
+    return tuple(found)
+
+
+def _passage(
+    dialect: Dialect, model: Model, facts: RequestFacts, body: Mapping[str, Any], raw: bytes
+) -> Passage:
+    """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
+    carry the request."""
+    if dialect.name in model.provider.base_urls:
+        return SameDialect(dialect.wire, facts, model.upstream_name, body, raw)
+    request = dialect.codec.decode_request(body)
+    refusal: Unsupported | None = None
+    for name in model.provider.base_urls:
+        try:
+            return _crossing(dialect, DIALECTS[name], request, model)
+        except Unsupported as unsupported:
+            refusal = refusal or unsupported
+    assert refusal is not None, f"provider {model.provider.name} speaks no dialect"
+    raise refusal
+
+
+def _crossing(client: Dialect, provider: Dialect, request: Request, model: Model) -> Crossing:
+    if request.max_tokens is None and provider.requires_max_tokens:
+        limit = model.max_output_tokens or DEFAULT_MAX_TOKENS
+        request = msgspec.structs.replace(request, max_tokens=limit)
+    target = Target(
+        provider=model.provider.name,
+        model=model.upstream_name,
+        origin=provider.origin_of(model.provider.name),
+        quirks=model.provider.quirks,
+    )
+    return Crossing.plan(client, provider, request, target)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a request's body. Raises InvalidRequest."""
+    try:
+        body = msgspec.json.decode(raw)
+    except NOT_JSON as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    return body
