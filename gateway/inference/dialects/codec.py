@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from gateway.inference.dialects.neutral import Event, Request, Response
+from gateway.inference.dialects.neutral import Event, Extra, Request, Response
+from kit.errors import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Quirks:
     seed_field: Literal["seed", "random_seed"] = "seed"
     stream_usage_option: bool = True
     """Whether ``stream_options`` is understood; otherwise usage comes in every stream by itself."""
+    tool_id_max_length: int = 40
+    """The length of the longest tool id that a provider of the OpenAI Chat dialect takes."""
     reasoning_field: Literal["reasoning_content", "reasoning"] | None = "reasoning_content"
     """Where thoughts are in answers (OpenAI Chat dialect)."""
     replays_reasoning: bool = False
@@ -34,6 +37,10 @@ class Quirks:
     structured_output: Literal["json_schema", "json_object", "none"] = "json_schema"
     schema_subset: Literal["full", "openai-strict", "google"] = "full"
     """Which JSON Schema the provider understands in tools and structured output."""
+    cache_control: bool = False
+    """Whether a provider of the OpenAI Chat dialect takes Anthropic's ``cache_control`` (OpenRouter)."""
+    user_after_tools: bool = True
+    """Whether a user message may follow results of tools directly (Mistral wants the model in between)."""
     image_urls: bool = True
     """Whether the provider fetches images by URL; otherwise they must be inline."""
 
@@ -56,6 +63,18 @@ class Encoded:
 
     body: dict[str, Any]
     dropped: tuple[str, ...] = ()
+
+
+def left_out(extra: Extra | None, dialect: str) -> tuple[str, ...]:
+    """The names of fields that belong to another dialect than ``dialect``, for ``Encoded.dropped``, without
+    notes on the form. Raises Unsupported naming a field that may not be left out."""
+    if extra is None or extra.dialect == dialect:
+        return ()
+    for name in extra.essential:
+        raise Unsupported(f"{name}: only models of the {extra.dialect} dialect can use it", param=name)
+    return tuple(
+        name for name, value in extra.fields.items() if value is not None and not name.startswith("_")
+    )
 
 
 class StreamDecoder(Protocol):

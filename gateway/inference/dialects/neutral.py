@@ -22,10 +22,14 @@ class Struct(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Extra(Struct):
-    """Fields of one dialect that have no place here, as they were."""
+    """Fields of one dialect that have no place here, as they were. Names with ``_`` before them are the
+    dialect's own notes on the form (a text or a list of one, say), which no other dialect misses."""
 
     dialect: str
     fields: dict[str, Any]
+    essential: list[str] = []
+    """What of the request only this dialect's provider knows (a stored conversation, say): another dialect's
+    encoder must refuse the request, see ``codec.left_out``."""
 
 
 class Cache(Struct):
@@ -226,6 +230,9 @@ class Tool(Struct):
     description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
+    custom: bool = False
+    """It takes free text (OpenAI ``custom`` tools): ``schema`` then is an object with that text as ``input``,
+    for models that know only JSON."""
     cache: Cache | None = None
     extra: Extra | None = None
 
@@ -428,7 +435,7 @@ class Finished(Struct, tag="finished"):
     extra: Extra | None = None
 
 
-class Failed(Struct, tag="failed"):
+class Failed(Struct, tag_field="event", tag="failed"):
     """The provider reports an error within its stream; nothing follows."""
 
     message: str

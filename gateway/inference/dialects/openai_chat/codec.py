@@ -1,0 +1,33 @@
+"""OpenAI Chat Completions to and from the neutral form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.inference.dialects.codec import Encoded, StreamDecoder, StreamEncoder, Target
+from gateway.inference.dialects.neutral import Request, Response
+from gateway.inference.dialects.openai_chat.chunks import ChatStreamEncoder
+from gateway.inference.dialects.openai_chat.requests import decode_request, encode_request
+from gateway.inference.dialects.openai_chat.responses import decode_response, encode_response
+from gateway.inference.dialects.openai_chat.streams import ChatStreamDecoder
+
+
+class OpenAIChatCodec:
+    name = "openai-chat"
+
+    def decode_request(self, body: Mapping[str, Any]) -> Request:
+        return decode_request(body)
+
+    def encode_request(self, request: Request, target: Target) -> Encoded:
+        return encode_request(request, target)
+
+    def decode_response(self, body: Mapping[str, Any], origin: str) -> Response:
+        return decode_response(body, origin)
+
+    def encode_response(self, response: Response, request: Request) -> dict[str, Any]:
+        return encode_response(response, request)
+
+    def stream_decoder(self, origin: str) -> StreamDecoder:
+        return ChatStreamDecoder(origin)
+
+    def stream_encoder(self, request: Request) -> StreamEncoder:
+        return ChatStreamEncoder(request)
