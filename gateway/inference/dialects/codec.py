@@ -57,13 +57,15 @@ class Encoded:
 
 
 def left_out(extra: Extra | None, dialect: str) -> tuple[str, ...]:
-    """The names of fields that belong to another dialect than ``dialect``, for ``Encoded.dropped``. Raises
-    Unsupported naming one that may not be left out."""
+    """The names of fields that belong to another dialect than ``dialect``, for ``Encoded.dropped``, without
+    notes on the form. Raises Unsupported naming a field that may not be left out."""
     if extra is None or extra.dialect == dialect:
         return ()
     for name in extra.essential:
         raise Unsupported(f"{name}: only models of the {extra.dialect} dialect can use it", param=name)
-    return tuple(name for name, value in extra.fields.items() if value is not None)
+    return tuple(
+        name for name, value in extra.fields.items() if value is not None and not name.startswith("_")
+    )
 
 
 class StreamDecoder(Protocol):

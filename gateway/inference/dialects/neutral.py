@@ -22,7 +22,8 @@ class Struct(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Extra(Struct):
-    """Fields of one dialect that have no place here, as they were."""
+    """Fields of one dialect that have no place here, as they were. Names with ``_`` before them are the
+    dialect's own notes on the form (a text or a list of one, say), which no other dialect misses."""
 
     dialect: str
     fields: dict[str, Any]
