@@ -8,7 +8,7 @@ from kit.errors import Unsupported
 
 
 def test_another_dialects_fields_are_named() -> None:
-    extra = Extra(dialect="a", fields={"store": True, "metadata": {}, "unset": None})
+    extra = Extra(dialect="a", fields={"store": True, "metadata": {}, "unset": None, "_form": "list"})
     assert left_out(extra, "b") == ("store", "metadata")
     assert left_out(extra, "a") == left_out(None, "a") == ()
 

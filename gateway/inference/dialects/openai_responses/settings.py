@@ -1,0 +1,128 @@
+"""Reasoning, structured output and the extra data of answers."""
+
+from typing import Any
+
+from gateway.inference.dialects.neutral import OutputFormat, Reasoning, Request
+from gateway.inference.dialects.openai_responses.encoding import Encoding
+from gateway.inference.dialects.openai_responses.reading import Reader, refuse
+from kit.errors import Unsupported
+
+LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+
+_BUDGETS = ((4_096, "low"), (16_384, "medium"))
+"""Up to how many tokens of thinking an effort stands for; above them it is high."""
+
+
+def decode_reasoning_options(value: Any) -> Reasoning:
+    """``summary`` stays in the rest: its words (auto, concise, detailed) have no equal elsewhere."""
+    options = Reader(value, "reasoning")
+    summary = options.peek("summary") or options.peek("generate_summary")
+    effort = options.maybe_text("effort")
+    return Reasoning(
+        enabled=False if effort == "none" else None,
+        effort=effort,
+        show=True if summary else None,
+        extra=options.rest(),
+    )
+
+
+def encode_reasoning_options(reasoning: Reasoning, encoding: Encoding) -> dict[str, Any] | None:
+    """None where the model decides."""
+    options = encoding.kept(reasoning.extra, "reasoning")
+    effort = reasoning.effort
+    if effort is None and reasoning.budget_tokens is not None and reasoning.enabled is not False:
+        effort = next((word for limit, word in _BUDGETS if reasoning.budget_tokens <= limit), "high")
+        encoding.drop("reasoning.budget_tokens")
+    if effort is None and reasoning.enabled is False:
+        encoding.drop("reasoning.enabled")  # only some models can do without, and none says which
+    if effort is not None:
+        options["effort"] = effort
+    if reasoning.show and not (options.get("summary") or options.get("generate_summary")):
+        options["summary"] = "auto"
+    return options if options or encoding.own else None
+
+
+def decode_text_options(value: Any) -> tuple[OutputFormat | None, dict[str, Any]]:
+    """The format of the output, and the other fields."""
+    options = Reader(value, "text")
+    wanted = options.peek("format")
+    if wanted is None:
+        return None, options.fields()
+    form = Reader(wanted, "text.format")
+    kind = form.peek("type")
+    if kind == "text":
+        return None, options.fields()
+    if kind not in ("json_schema", "json_object"):
+        refuse("text.format.type", "text, json_schema or json_object")
+    options.take("format")
+    form.take("type")
+    if kind == "json_object":
+        return OutputFormat(extra=form.rest()), options.fields()
+    output = OutputFormat(
+        name=form.text("name"),
+        schema=form.maybe_object("schema"),
+        description=form.maybe_text("description"),
+        strict=form.flag("strict"),
+        extra=form.rest(),
+    )
+    if output.schema is None:
+        refuse("text.format.schema", "a JSON Schema")
+    return output, options.fields()
+
+
+def encode_output(output: OutputFormat, encoding: Encoding) -> dict[str, Any]:
+    """Raises Unsupported where the provider cannot promise the format."""
+    kept = encoding.kept(output.extra, "output")
+    ability = encoding.target.quirks.structured_output
+    if ability == "none" or (ability == "json_object" and output.schema is not None):
+        raise Unsupported("output: this model cannot keep to a JSON Schema", param="output")
+    if output.schema is None:
+        return {"type": "json_object", **kept}
+    form: dict[str, Any] = {
+        "type": "json_schema",
+        "name": output.name or "answer",
+        "schema": output.schema,
+    }
+    if output.description is not None:
+        form["description"] = output.description
+    strict = output.strict
+    if strict is None and not encoding.own:
+        strict = fits_strict(output.schema)
+    if strict is not None:
+        form["strict"] = strict
+    return form | kept
+
+
+def fits_strict(schema: Any) -> bool:
+    """Whether OpenAI takes a JSON Schema as ``strict``: every object closed, all of its properties required
+    (developers.openai.com, Structured Outputs: supported schemas)."""
+    if isinstance(schema, list):
+        return all(fits_strict(item) for item in schema)
+    if not isinstance(schema, dict):
+        return True
+    properties = schema.get("properties", {})
+    if schema.get("type") == "object" or "properties" in schema:
+        required = schema.get("required", [])
+        if schema.get("additionalProperties") is not False or not isinstance(required, list):
+            return False
+        if not isinstance(properties, dict) or set(properties) != set(required):
+            return False
+    if {"oneOf", "allOf", "not", "patternProperties"} & schema.keys():
+        return False
+    inner = [value for name, value in schema.items() if name not in ("properties", "enum", "const", "$defs")]
+    named = [*properties.values(), *schema.get("$defs", {}).values()]
+    return fits_strict(inner) and fits_strict(named)
+
+
+def encode_include(
+    request: Request, kept: list[Any] | None, encoding: Encoding, *, thinks: bool
+) -> list[Any]:
+    """What the answer shall hold besides. Another dialect's client can only replay encrypted reasoning, as
+    nothing is stored for it."""
+    include = list(kept or ())
+    if request.logprobs and LOGPROBS not in include:
+        include.append(LOGPROBS)
+    if not encoding.own and (thinks or encoding.target.quirks.replays_reasoning):
+        include.append(ENCRYPTED_REASONING)
+    return include

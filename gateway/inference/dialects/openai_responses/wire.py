@@ -1,0 +1,137 @@
+"""The OpenAI Responses dialect byte for byte (developers.openai.com, API reference: Responses)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.billing.prices import TokenUsage
+from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN, DEFAULT_WEB_SEARCHES
+from gateway.inference.dialects.dialect import RequestFacts
+from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
+from gateway.inference.dialects.frames import FrameSplitter, data_lines
+from gateway.inference.dialects.openai_responses.reading import NAME
+from gateway.inference.dialects.openai_responses.tools import is_web_search
+from gateway.inference.dialects.openai_responses.usage import decode_usage
+from kit.errors import InvalidRequest, Unsupported
+from kit.json import NOT_JSON
+
+_UNPRICED = ("background", "conversation", "previous_response_id", "prompt")
+"""Fields whose input or usage the request's and the answer's bytes do not show."""
+
+_LAST = {"response.completed", "response.incomplete", "response.failed"}
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    delta: Any = None
+    response: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class OpenAIResponsesDialect:
+    name = NAME
+    path = "/responses"
+
+    def facts(self, body: Mapping[str, Any]) -> RequestFacts:
+        if not isinstance(body.get("input"), str | list) or not body["input"]:
+            raise InvalidRequest("input: expected a text or a list of items", param="input")
+        for name in _UNPRICED:
+            if body.get(name):
+                raise Unsupported(f"{name}: what it costs cannot be known from the request", param=name)
+        return RequestFacts(
+            model=text_field(body, "model"),
+            stream=optional_bool(body, "stream"),
+            max_tokens=positive_int(body, "max_output_tokens"),
+            web_searches=_web_searches(body),
+        )
+
+    def patch(
+        self,
+        body: Mapping[str, Any],
+        facts: RequestFacts,
+        *,
+        model: str,
+        max_tokens: int | None,
+    ) -> dict[str, Any] | None:
+        changes: dict[str, Any] = {}
+        if facts.model != model:
+            changes["model"] = model
+        if max_tokens is not None:
+            changes["max_output_tokens"] = max_tokens
+        return {**body, **changes} if changes else None
+
+    def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:
+        headers = {"content-type": "application/json"}
+        if "openai-beta" in client_headers:
+            headers["openai-beta"] = client_headers["openai-beta"]
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
+        return headers
+
+    def response_usage(self, body: Mapping[str, Any]) -> TokenUsage | None:
+        return decode_usage(body)
+
+    def tap(self, facts: RequestFacts) -> "OpenAIResponsesTap":  # noqa: ARG002 - the dialects share a shape
+        return OpenAIResponsesTap()
+
+    def stream_error(self, message: str, code: str) -> bytes:
+        error = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
+        return b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n"
+
+
+class OpenAIResponsesTap:
+    """Reads the usage of the final response; bytes pass unchanged."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self.failed = False
+        self._frames = FrameSplitter()
+        self._usage: TokenUsage | None = None
+        self._delivered = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        for frame in self._frames.feed(chunk):
+            for data in data_lines(frame):
+                self._see(data)
+        return chunk
+
+    def end(self) -> bytes:
+        for data in data_lines(self._frames.rest()):
+            self._see(data)
+        return b""
+
+    def usage(self, input_estimate: int) -> TokenUsage:
+        if self._usage is not None:
+            return self._usage
+        return TokenUsage(
+            input_tokens=input_estimate,
+            output_tokens=-(-self._delivered // BYTES_PER_TOKEN),
+            estimated=True,
+        )
+
+    def _see(self, data: bytes) -> None:
+        try:
+            event = _decode_event(data)
+            if event.type in _LAST:
+                response = msgspec.json.decode(event.response)
+                self._usage = decode_usage(response) if isinstance(response, dict) else None
+        except NOT_JSON:
+            return
+        if isinstance(event.delta, str):
+            self._delivered += len(event.delta)
+        self.complete |= event.type in _LAST
+        self.failed |= event.type in ("response.failed", "error")
+
+
+def _web_searches(body: Mapping[str, Any]) -> int:
+    """How many searches the request allows: ``max_tool_calls`` bounds all tools of the server together."""
+    tools = body.get("tools")
+    searching = sum(
+        isinstance(tool, dict) and is_web_search(tool.get("type"))
+        for tool in (tools if isinstance(tools, list) else ())
+    )
+    limit = positive_int(body, "max_tool_calls")
+    return min(searching, 1) * limit if limit is not None else searching * DEFAULT_WEB_SEARCHES
