@@ -428,7 +428,7 @@ class Finished(Struct, tag="finished"):
     extra: Extra | None = None
 
 
-class Failed(Struct, tag="failed"):
+class Failed(Struct, tag_field="event", tag="failed"):
     """The provider reports an error within its stream; nothing follows."""
 
     message: str
