@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from gateway.inference.dialects.neutral import Event, Request, Response
+from gateway.inference.dialects.neutral import Event, Extra, Request, Response
+from kit.errors import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,16 @@ class Encoded:
 
     body: dict[str, Any]
     dropped: tuple[str, ...] = ()
+
+
+def left_out(extra: Extra | None, dialect: str) -> tuple[str, ...]:
+    """The names of fields that belong to another dialect than ``dialect``, for ``Encoded.dropped``. Raises
+    Unsupported naming one that may not be left out."""
+    if extra is None or extra.dialect == dialect:
+        return ()
+    for name in extra.essential:
+        raise Unsupported(f"{name}: only models of the {extra.dialect} dialect can use it", param=name)
+    return tuple(name for name, value in extra.fields.items() if value is not None)
 
 
 class StreamDecoder(Protocol):

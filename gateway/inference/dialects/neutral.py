@@ -26,6 +26,9 @@ class Extra(Struct):
 
     dialect: str
     fields: dict[str, Any]
+    essential: list[str] = []
+    """What of the request only this dialect's provider knows (a stored conversation, say): another dialect's
+    encoder must refuse the request, see ``codec.left_out``."""
 
 
 class Cache(Struct):
@@ -226,6 +229,9 @@ class Tool(Struct):
     description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
+    custom: bool = False
+    """It takes free text (OpenAI ``custom`` tools): ``schema`` then is an object with that text as ``input``,
+    for models that know only JSON."""
     cache: Cache | None = None
     extra: Extra | None = None
 
