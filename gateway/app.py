@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DataError
 from prometheus_client import CollectorRegistry
+from sqlalchemy.exc import DataError
 from sqlmodel import select
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -38,13 +38,13 @@ from gateway.inference.dialects.registry import CLIENT_PATHS
 from gateway.inference.inference import Inference
 from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.models import ModelCatalog, load_price_list
-from gateway.inference.route import InferenceRoute
 from gateway.inference.providers import Provider
+from gateway.inference.route import InferenceRoute
 from gateway.inference.routes import model_routes
+from gateway.inference.routing import Router
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.migrations import migrate
-from gateway.inference.routing import Router
 from gateway.ops.routes import ops_routes
 from gateway.settings import BadSettings, Settings
 from gateway.vault_keys import load_key_ring

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
-from gateway.inference.dialects.registry import Dialect
+from gateway.inference.dialects.registry import ClientDialect
 from gateway.inference.models import ModelCatalog
 from gateway.inference.open_call import OpenCall
 from gateway.inference.plan import CallPlan, Candidate, Planner
@@ -29,7 +29,7 @@ class Inference:
         self._planner = Planner(catalog, markup=markup)
         self._router = router
 
-    def plan(self, dialect: Dialect, raw: bytes, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+    def plan(self, dialect: ClientDialect, raw: bytes, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
         """Understand and price a request. Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         return self._planner.plan(dialect, raw, allowed_models=allowed_models)
 

@@ -140,6 +140,4 @@ class OpenCall:
             error_code=code,
             latency_ms=round((time.monotonic() - self._started) * 1000),
         )
-        return await self._billing.settle(
-            self.admitted.request_id, self.admitted.payer, outcome, rider=rider
-        )
+        return await self._billing.settle(self.admitted.request_id, self.admitted.payer, outcome, rider=rider)

@@ -13,7 +13,7 @@ from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.codec import StreamDecoder, StreamEncoder, Target
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
 from gateway.inference.dialects.neutral import Event, Failed, Finished, Request, Started
-from gateway.inference.dialects.registry import Dialect
+from gateway.inference.dialects.registry import ClientDialect, Dialect
 from gateway.inference.upstream import ProviderRefused
 from kit.errors import HeddleError, InvalidRequest
 from kit.json import NOT_JSON
@@ -119,7 +119,7 @@ class SameDialect:
 class Crossing:
     """A request translated for a provider of another dialect, and its answer translated back."""
 
-    client: Dialect
+    client: ClientDialect
     provider: Dialect
     request: Request
     target: Target
@@ -127,7 +127,7 @@ class Crossing:
     dropped: tuple[str, ...]
 
     @classmethod
-    def plan(cls, client: Dialect, provider: Dialect, request: Request, target: Target) -> "Crossing":
+    def plan(cls, client: ClientDialect, provider: Dialect, request: Request, target: Target) -> "Crossing":
         """Raises Unsupported if the provider's dialect cannot carry the request."""
         encoded = provider.codec.encode_request(request, target)
         return cls(client, provider, request, target, encoded.body, encoded.dropped)
@@ -141,10 +141,12 @@ class Crossing:
         return sent if len(sent) > len(raw) else raw
 
     def path(self) -> str:
-        return self.provider.wire.path_of(self.target.model, stream=self.request.stream)
+        return self.provider.endpoint.path_of(self.target.model, stream=self.request.stream)
 
     def headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002
-        return self.provider.wire.request_headers(api_key, {})  # beta headers of another dialect say nothing
+        return self.provider.endpoint.request_headers(
+            api_key, {}
+        )  # beta headers of another dialect say nothing
 
     def outgoing(self, max_tokens: int | None) -> bytes:
         if max_tokens is None:
@@ -162,7 +164,8 @@ class Crossing:
 
     def tap(self) -> StreamTap:
         return CrossingTap(
-            self.provider.codec.stream_decoder(self.target.origin), self.client.codec.stream_encoder(self.request)
+            self.provider.codec.stream_decoder(self.target.origin),
+            self.client.codec.stream_encoder(self.request),
         )
 
     def stream_error(self, message: str, code: str) -> bytes:

@@ -11,7 +11,7 @@ from gateway.billing.prices import CostBound, bound_of
 from gateway.inference.dialects.codec import Target
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.neutral import Request
-from gateway.inference.dialects.registry import Dialect
+from gateway.inference.dialects.registry import PROVIDER_DIALECTS, ClientDialect, Dialect
 from gateway.inference.estimate import input_token_bound
 from gateway.inference.models import Model, ModelCatalog
 from gateway.inference.passage import Crossing, Passage, SameDialect
@@ -51,7 +51,7 @@ class Planner:
         self._catalog = catalog
         self._markup = markup
 
-    def plan(self, dialect: Dialect, raw: bytes, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+    def plan(self, dialect: ClientDialect, raw: bytes, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
         """Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         body = parse_object(raw)
         facts = dialect.wire.facts(body)
@@ -79,7 +79,7 @@ class Planner:
 
 
 def _reachable(
-    dialect: Dialect, models: Sequence[Model], facts: RequestFacts, body: Mapping[str, Any], raw: bytes
+    dialect: ClientDialect, models: Sequence[Model], facts: RequestFacts, body: Mapping[str, Any], raw: bytes
 ) -> tuple[Candidate, ...]:
     """The candidates that can carry the request. Raises the first one's Unsupported if none can."""
     found: list[Candidate] = []
@@ -96,7 +96,7 @@ def _reachable(
 
 
 def _passage(
-    dialect: Dialect, model: Model, facts: RequestFacts, body: Mapping[str, Any], raw: bytes
+    dialect: ClientDialect, model: Model, facts: RequestFacts, body: Mapping[str, Any], raw: bytes
 ) -> Passage:
     """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
     carry the request."""
@@ -106,14 +106,14 @@ def _passage(
     refusal: Unsupported | None = None
     for name in model.provider.base_urls:
         try:
-            return _crossing(dialect, DIALECTS[name], request, model)
+            return _crossing(dialect, PROVIDER_DIALECTS[name], request, model)
         except Unsupported as unsupported:
             refusal = refusal or unsupported
     assert refusal is not None, f"provider {model.provider.name} speaks no dialect"
     raise refusal
 
 
-def _crossing(client: Dialect, provider: Dialect, request: Request, model: Model) -> Crossing:
+def _crossing(client: ClientDialect, provider: Dialect, request: Request, model: Model) -> Crossing:
     if request.max_tokens is None and provider.requires_max_tokens:
         limit = model.max_output_tokens or DEFAULT_MAX_TOKENS
         request = msgspec.structs.replace(request, max_tokens=limit)

@@ -98,11 +98,14 @@ def _known_provider(
     moved = environ.get(_variable(name, "BASE_URL")) or own.base_url
     if own.dialect is not None and moved is None and own.dialect not in known.base_urls:
         raise BadSettings(f"providers.{name}.dialect: set base_url too, {name} is not known to speak it")
-    dialects = [own.dialect] if own.dialect is not None else list(known.base_urls)
-    urls = {
-        dialect: (moved or _filled(known.base_urls[dialect], name, environ)).rstrip("/")
-        for dialect in dialects
-    }
+    if own.dialect is not None:
+        bases = {own.dialect: moved or known.base_urls[own.dialect]}
+    elif moved is not None:  # only the preferred dialect and those at the same address move with it
+        preferred = next(iter(known.base_urls.values()))
+        bases = {dialect: moved for dialect, url in known.base_urls.items() if url == preferred}
+    else:
+        bases = known.base_urls
+    urls = {dialect: _filled(url, name, environ).rstrip("/") for dialect, url in bases.items()}
     return Provider(
         name,
         urls,

@@ -8,8 +8,9 @@ from contextlib import suppress
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.billing.operations import Payer
-from gateway.inference.dialects.registry import Dialect
-from gateway.inference.inference import Inference, OpenCall
+from gateway.inference.dialects.registry import ClientDialect
+from gateway.inference.inference import Inference
+from gateway.inference.open_call import OpenCall
 from gateway.inference.upstream import ProviderRefused
 from kit.caller import Caller
 from kit.errors import AuthenticationFailed, InvalidRequest, TooLarge
@@ -22,7 +23,7 @@ _FORWARDED_REQUEST_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta",
 class InferenceRoute:
     """The endpoint of one dialect. Errors are raised as domain errors; the front door renders them."""
 
-    def __init__(self, inference: Inference, dialect: Dialect, *, max_request_bytes: int) -> None:
+    def __init__(self, inference: Inference, dialect: ClientDialect, *, max_request_bytes: int) -> None:
         self._inference = inference
         self._dialect = dialect
         self._max_request_bytes = max_request_bytes

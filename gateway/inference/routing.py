@@ -63,9 +63,7 @@ class _State:
 class Router:
     """Sends a request to the first candidate that answers it."""
 
-    def __init__(
-        self, upstream: Upstream, metrics: InferenceMetrics, *, max_tries: int
-    ) -> None:
+    def __init__(self, upstream: Upstream, metrics: InferenceMetrics, *, max_tries: int) -> None:
         """``max_tries`` at one candidate, the first included."""
         self._upstream = upstream
         self._metrics = metrics
@@ -154,7 +152,8 @@ class Router:
 
     def _pause_s(self, failure: UpstreamFailed, attempt: int, state: _State) -> float | None:
         """How long to wait before trying here again; None if that is of no use."""
-        if attempt == self._max_tries or isinstance(failure, UpstreamTimeout):
+        may_still_run = isinstance(failure, UpstreamTimeout) and "upstream_status" not in failure.details
+        if attempt == self._max_tries or may_still_run:
             return None
         another_key = len(state.keys.keys) > 1 and state.keys.rested(time.monotonic())
         if failure.code in {"upstream_rate_limit", "upstream_credentials"} and another_key:
@@ -164,7 +163,7 @@ class Router:
         asked_s = _retry_after_s(failure)
         if asked_s is not None:
             return asked_s if asked_s <= LONGEST_PAUSE_S else None
-        return FIRST_PAUSE_S * 2 ** (attempt - 1) * self._random.uniform(0.5, 1.5)
+        return FIRST_PAUSE_S * float(2 ** (attempt - 1)) * self._random.uniform(0.5, 1.5)
 
     async def _slot(self, provider: Provider, state: _State) -> Callable[[], None]:
         """Wait for one of the provider's slots; returns what gives it back. Raises UpstreamUnavailable."""

@@ -10,7 +10,8 @@ from gateway.billing.operations import Budget, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.dialects.registry import ANTHROPIC
-from gateway.inference.inference import Inference, OpenCall
+from gateway.inference.inference import Inference
+from gateway.inference.open_call import OpenCall
 from gateway.inference.passage import provider_message
 from gateway.inference.upstream import ProviderRefused
 from kit.errors import InvalidRequest

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from genai_prices import data_snapshot
 
+from gateway.inference.dialects.registry import PROVIDER_DIALECTS
 from gateway.inference.models import ModelCatalog
-from gateway.inference.providers import configured_providers
+from gateway.inference.providers import configured_providers, known_provider_names
 from gateway.settings import BadSettings, Settings, load_settings
 from kit.clock import ManualClock
 from kit.errors import NotFound, Unsupported
@@ -155,7 +157,7 @@ def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
         ),
         (
             {"OPENAI_API_KEY": "k2", "OPENAI_BASE_URL": "http://proxy/v1"},
-            {"openai": ("k2", "http://proxy/v1")},
+            {"openai": ("k2", "http://proxy/v1", "http://proxy/v1")},
         ),
     ],
 )
@@ -163,15 +165,53 @@ def test_a_known_provider_is_on_when_its_key_is_set(
     environ: Mapping[str, str], on: Mapping[str, tuple[str, str]]
 ) -> None:
     found = configured_providers(Settings(), environ)
-    assert {name: (p.api_key, *p.base_urls.values()) for name, p in found.items()} == on
+    assert {name: (p.api_keys[0], *p.base_urls.values()) for name, p in found.items()} == on
     assert all(key not in repr(found) for key, _ in on.values())
+
+
+def test_every_known_provider_can_be_switched_on() -> None:
+    environ = {f"{name.upper()}_API_KEY": "k" for name in known_provider_names()}
+    environ |= {"GEMINI_API_KEY": "k,  k-2,k", "CLOUDFLARE_ACCOUNT_ID": "acct"}
+    found = configured_providers(Settings(), environ)
+    assert set(found) == set(known_provider_names())
+    assert found["google"].api_keys == ("k", "k-2")
+    assert "/accounts/acct/" in found["cloudflare"].base_urls["openai-chat"]
+    listed = {provider.id for provider in data_snapshot.get_snapshot().providers}
+    for provider in found.values():
+        assert provider.prices_id in listed
+        assert set(provider.base_urls) <= set(PROVIDER_DIALECTS)
+        assert all(url.startswith("https://") for url in provider.base_urls.values())
+
+
+def test_a_provider_whose_address_needs_more_says_so() -> None:
+    with pytest.raises(BadSettings, match="CLOUDFLARE_ACCOUNT_ID is not set"):
+        configured_providers(Settings(), {"CLOUDFLARE_API_KEY": "k"})
+
+
+def test_a_moved_provider_keeps_the_dialects_of_its_address() -> None:
+    moved = configured_providers(Settings(), {"DEEPSEEK_API_KEY": "k", "DEEPSEEK_BASE_URL": "http://proxy/"})
+    assert moved["deepseek"].base_urls == {"openai-chat": "http://proxy"}
+
+
+def test_quirks_and_limits_of_a_provider_are_settings(tmp_path: Path) -> None:
+    text = (
+        '[providers.lab]\ndialect = "openai-chat"\nbase_url = "http://lab/v1"\napi_keys = ["a", "b"]\n'
+        'max_concurrent = 4\nidle_timeout_s = 2.5\nquirks = {system_role = "system", refused = ["n"]}\n'
+    )
+    lab = configured_providers(load_settings(_file(tmp_path, text)), {})["lab"]
+    assert lab.api_keys == ("a", "b")
+    assert (lab.limits.max_concurrent, lab.limits.idle_timeout_s) == (4, 2.5)
+    assert (lab.quirks.system_role, lab.quirks.refused) == ("system", frozenset({"n"}))
+    bad = text.replace('"system"', '"boss"')
+    with pytest.raises(BadSettings, match=r"providers\.lab\.quirks"):
+        configured_providers(load_settings(_file(tmp_path, bad)), {})
 
 
 def test_an_extra_provider_and_its_priced_model(tmp_path: Path) -> None:
     settings = load_settings(_file(tmp_path, EXTRA))
     providers = configured_providers(settings, {"LOCAL_API_KEY": "k3"})
     assert providers["local"].base_urls == {"openai-chat": "http://127.0.0.1:11434/v1"}
-    assert providers["local"].api_key == "k3"
+    assert providers["local"].api_keys == ("k3",)
     catalog = ModelCatalog(settings, providers, ManualClock())
     model = catalog.resolve("my-llama")
     assert (model.upstream_name, model.context_window) == ("llama3.3:70b", 8192)
@@ -191,8 +231,8 @@ def test_an_extra_provider_takes_its_key_from_the_variable_it_names(tmp_path: Pa
     found = configured_providers(
         settings, {"BOX": "k4", "MY_BOX_API_KEY": "k5", "MY_BOX_BASE_URL": "http://x"}
     )
-    assert (found["my-box"].api_key, found["my-box"].base_urls) == ("k4", {"anthropic": "http://x"})
-    assert configured_providers(settings, {})["my-box"].api_key is None
+    assert (found["my-box"].api_keys, found["my-box"].base_urls) == (("k4",), {"anthropic": "http://x"})
+    assert configured_providers(settings, {})["my-box"].api_keys == ()
 
 
 @pytest.mark.parametrize(

@@ -40,14 +40,20 @@ class StreamTap(Protocol):
         ...
 
 
-class WireDialect(Protocol):
-    """One way to speak to a model over HTTP."""
+class Endpoint(Protocol):
+    """How a dialect's providers are called over HTTP."""
 
     name: str
 
     def path_of(self, model: str, *, stream: bool) -> str:
         """Where requests go, after a provider's base URL. ``model`` is the provider's own name for it."""
         ...
+
+    def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]: ...
+
+
+class WireDialect(Endpoint, Protocol):
+    """A dialect that clients speak too, and whose bytes can pass through."""
 
     def facts(self, body: Mapping[str, Any]) -> RequestFacts:
         """Raises InvalidRequest naming the field if the body cannot be priced."""
@@ -58,8 +64,6 @@ class WireDialect(Protocol):
     ) -> dict[str, Any] | None:
         """The changed body, or None if the caller's bytes can go as they are. ``max_tokens`` lowers it."""
         ...
-
-    def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]: ...
 
     def response_usage(self, body: Mapping[str, Any]) -> TokenUsage | None:
         """The usage in a whole response, or None if the provider reported none."""

@@ -1,37 +1,64 @@
-"""The dialects by name: how each is passed through and how it is translated."""
+"""The dialects by name: how each is called, passed through and translated."""
 
 from dataclasses import dataclass
 
 from gateway.inference.dialects.anthropic.codec import AnthropicCodec
 from gateway.inference.dialects.anthropic.wire import AnthropicDialect
 from gateway.inference.dialects.codec import Codec
-from gateway.inference.dialects.dialect import WireDialect
+from gateway.inference.dialects.dialect import Endpoint, WireDialect
+from gateway.inference.dialects.google.codec import GoogleCodec
+from gateway.inference.dialects.google.wire import GoogleWire
+from gateway.inference.dialects.openai_chat.codec import OpenAIChatCodec
+from gateway.inference.dialects.openai_chat.wire import OpenAIChatDialect
+from gateway.inference.dialects.openai_responses.codec import OpenAIResponsesCodec
+from gateway.inference.dialects.openai_responses.wire import OpenAIResponsesDialect
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One dialect. ``requires_max_tokens``: a request without a limit is refused by its providers."""
+    """One dialect of providers. ``requires_max_tokens``: they refuse a request without a limit."""
 
-    wire: WireDialect
+    endpoint: Endpoint
     codec: Codec
     requires_max_tokens: bool = False
     thinking_differs_by_provider: bool = False
 
     @property
     def name(self) -> str:
-        return self.wire.name
+        return self.endpoint.name
 
     def origin_of(self, provider: str) -> str:
         """What a provider's thinking is marked with: only that origin understands its signatures."""
         return f"{self.name}/{provider}" if self.thinking_differs_by_provider else self.name
 
 
-ANTHROPIC = Dialect(AnthropicDialect(), AnthropicCodec(), requires_max_tokens=True)
-OPENAI_CHAT = Dialect(OpenAIChatDialect(), OpenAIChatCodec(), thinking_differs_by_provider=True)
-OPENAI_RESPONSES = Dialect(OpenAIResponsesDialect(), OpenAIResponsesCodec())
-GOOGLE = Dialect(GoogleDialect(), GoogleCodec())
+@dataclass(frozen=True, slots=True)
+class ClientDialect:
+    """One dialect of clients."""
 
-DIALECTS = {dialect.name: dialect for dialect in (ANTHROPIC, OPENAI_CHAT, OPENAI_RESPONSES, GOOGLE)}
+    wire: WireDialect
+    codec: Codec
+
+    @property
+    def name(self) -> str:
+        return self.wire.name
+
+
+_ANTHROPIC, _CHAT, _RESPONSES = AnthropicDialect(), OpenAIChatDialect(), OpenAIResponsesDialect()
+
+ANTHROPIC = ClientDialect(_ANTHROPIC, AnthropicCodec())
+OPENAI_CHAT = ClientDialect(_CHAT, OpenAIChatCodec())
+OPENAI_RESPONSES = ClientDialect(_RESPONSES, OpenAIResponsesCodec())
+
+PROVIDER_DIALECTS = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect(_ANTHROPIC, ANTHROPIC.codec, requires_max_tokens=True),
+        Dialect(_CHAT, OPENAI_CHAT.codec, thinking_differs_by_provider=True),
+        Dialect(_RESPONSES, OPENAI_RESPONSES.codec),
+        Dialect(GoogleWire(), GoogleCodec()),
+    )
+}
 CLIENT_PATHS = {
     "/v1/messages": ANTHROPIC,
     "/v1/chat/completions": OPENAI_CHAT,

@@ -9,8 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.inference.providers import Provider
-from gateway.inference.upstream import Upstream as UpstreamClient
+from gateway.inference.providers import Limits, Provider
 from tests.gateway.inference.upstream import (
     MODELS,
     PROVIDER_KEY,
@@ -289,7 +288,7 @@ async def test_a_provider_that_hangs_up_is_a_502(tmp_path: Path, path: str) -> N
 
     listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    fake = Provider("fake", {"anthropic": url, "openai-chat": url}, PROVIDER_KEY)
+    fake = Provider("fake", {"anthropic": url, "openai-chat": url}, (PROVIDER_KEY,))
     async with listening, serving(tmp_path, {"fake": fake}, models=MODELS) as heddle:
         got = await heddle.http.post(path, json=_body())
         assert (got.status_code, got.json()["error"]["code"]) == (502, "upstream_no_answer")
@@ -336,7 +335,8 @@ async def test_counts_that_are_not_to_be_believed_are_estimated(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.app.Upstream", lambda: UpstreamClient(idle_timeout_s=0.3))
+    limits = Limits(first_byte_timeout_s=0.3, idle_timeout_s=0.3)
+    monkeypatch.setattr("tests.gateway.inference.upstream.LIMITS", limits)
 
 
 @BOTH

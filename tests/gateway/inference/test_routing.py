@@ -62,8 +62,6 @@ class Pair:
         return await self.heddle.http.post("/v1/messages", json={**BODY, **more})
 
 
-
-
 @asynccontextmanager
 async def pair(
     data_dir: Path,
@@ -354,5 +352,3 @@ async def test_metrics_count_what_happened(tmp_path: Path) -> None:
         assert value("heddle_upstream_retries_total", one) == 2
         assert value("heddle_upstream_fallbacks_total", two) == 1
         assert value("heddle_upstream_head_seconds_count", two) == 1
-
-

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.inference.providers import Provider
+from gateway.inference.providers import Limits, Provider
 from gateway.loopback import served
 from gateway.settings import ModelSettings
 from tests.gateway.serving import Serving, serving
@@ -19,6 +19,7 @@ PROVIDER_KEY = "sk-provider-secret-0123456789"
 JSON_TYPE = "application/json"
 SSE_TYPE = "text/event-stream; charset=utf-8"
 
+LIMITS = Limits()
 _PRICES = {"input_usd_per_mtok": Decimal(1), "output_usd_per_mtok": Decimal(5)}
 MODELS = {
     "fake-model": ModelSettings(provider="fake", max_output_tokens=1000, **_PRICES),
@@ -122,8 +123,10 @@ class Upstream:
 
 @asynccontextmanager
 async def heddle_before(upstream: Upstream, data_dir: Path, **settings: Any) -> AsyncIterator[Serving]:
-    """Heddle with ``upstream`` as its only provider, in both dialects."""
+    """Heddle with ``upstream`` as its only provider, in all dialects of clients."""
     async with served(lambda _url: upstream) as url:
-        fake = Provider("fake", {"anthropic": url, "openai-chat": f"{url}/v1"}, PROVIDER_KEY)
+        urls = {"anthropic": url, "openai-chat": f"{url}/v1", "openai-responses": f"{url}/v1"}
+        fake = Provider("fake", urls, (PROVIDER_KEY,), limits=LIMITS)
+        settings = {"max_tries": 1, **settings}
         async with serving(data_dir, {"fake": fake}, models=MODELS, **settings) as running:
             yield running

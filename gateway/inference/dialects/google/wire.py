@@ -22,14 +22,14 @@ class GoogleWire:
 
     name = NAME
 
-    def path(self, model: str, *, stream: bool) -> str:
+    def path_of(self, model: str, *, stream: bool) -> str:
         """Below the provider's root, with its query. ``model`` may be a tuned one (``tunedModels/…``)."""
         collection, slash, name = model.rpartition("/")
         place = f"{quote(collection, safe='')}/" if slash else "models/"
         method = ":streamGenerateContent?alt=sse" if stream else ":generateContent"
         return f"/v1beta/{place}{quote(name, safe='')}{method}"
 
-    def request_headers(self, api_key: str | None) -> dict[str, str]:
+    def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002 - Gemini has none to forward
         headers = {"content-type": "application/json"}
         if api_key:
             headers["x-goog-api-key"] = api_key

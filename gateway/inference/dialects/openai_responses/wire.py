@@ -33,7 +33,9 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 class OpenAIResponsesDialect:
     name = NAME
-    path = "/responses"
+
+    def path_of(self, model: str, *, stream: bool) -> str:  # noqa: ARG002 - the same for all
+        return "/responses"
 
     def facts(self, body: Mapping[str, Any]) -> RequestFacts:
         if not isinstance(body.get("input"), str | list) or not body["input"]:
