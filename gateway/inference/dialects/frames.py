@@ -51,7 +51,7 @@ def data_lines(frame: bytes) -> Iterable[bytes]:
     """The payloads of a frame's ``data:`` lines; a JSON payload may keep the space before it."""
     start = 5 if frame.startswith(b"data:") else frame.find(b"\ndata:") + 6
     end = frame.find(b"\n", start)
-    if start >= 5 and len(frame) - end == 2:  # by far the most frames: one data line, the last one
+    if len(frame) - end == 2 and frame[start - 5 : start] == b"data:":  # by far the most: one line, the last
         return (frame[start:end],)
     lines = (line[5:].lstrip(b" ") for line in frame.splitlines() if line.startswith(b"data:"))
     return list(lines)

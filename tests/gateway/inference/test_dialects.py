@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.anthropic.wire import AnthropicDialect
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
-from gateway.inference.dialects.frames import MAX_PENDING_BYTES, FrameOverflow, FrameSplitter
+from gateway.inference.dialects.frames import MAX_PENDING_BYTES, FrameOverflow, FrameSplitter, data_lines
 from gateway.inference.dialects.openai_chat.wire import OpenAIChatDialect
 from tests.gateway.inference.wire import anthropic, openai_chat
 from tests.gateway.inference.wire.reply import Call, Reply
@@ -186,3 +186,23 @@ def test_the_splitter_loses_no_byte(pieces: list[bytes]) -> None:
     frames = [frame for piece in pieces for frame in splitter.feed(piece)]
     assert b"".join(frames) + splitter.rest() == b"".join(pieces)
     assert all(frame.endswith((b"\n\n", b"\r\n\r\n")) for frame in frames)
+
+
+@pytest.mark.parametrize(
+    ("frame", "payloads"),
+    [
+        (b"data: 1\n\n", [b" 1"]),
+        (b"event: x\ndata: 1\n\n", [b" 1"]),
+        (b"event: x\ndata: 1\nid: 7\n\n", [b"1"]),
+        (b"data: 1\ndata: 2\n\n", [b"1", b"2"]),
+        (b"event: x\r\ndata: 1\r\n\r\n", [b"1"]),
+        (b"data: 1", [b"1"]),
+        (b": ping\n\n", []),
+        (b"event: data\n\n", []),
+        (b"1234567890\n\n", []),
+        (b"\n\n", []),
+        (b"", []),
+    ],
+)
+def test_the_data_lines_of_a_frame(frame: bytes, payloads: list[bytes]) -> None:
+    assert list(data_lines(frame)) == payloads
