@@ -176,6 +176,8 @@ SAME: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", SAME)
 def test_a_request_loses_nothing(name: str) -> None:
-    encoded = CODEC.encode_request(CODEC.decode_request(SAME[name]), target(SAME[name]["model"]))
+    request = CODEC.decode_request(SAME[name])
+    encoded = CODEC.encode_request(request, target(SAME[name]["model"]))
     assert encoded.body == SAME[name]
+    assert request == CODEC.decode_request(SAME[name])
     assert encoded.dropped == ()
