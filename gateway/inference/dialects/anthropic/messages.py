@@ -85,7 +85,7 @@ class Turn:
 
 
 def encode_conversation(request: Request, to: Encoding) -> tuple[list[dict[str, Any]], list[Turn]]:
-    """The system blocks and the turns. Raises Unsupported."""
+    """The system blocks and the turns. Raises Unsupported, or InvalidRequest where nobody says anything."""
     system = [
         body
         for number, text in enumerate(request.system)
@@ -108,6 +108,8 @@ def encode_conversation(request: Request, to: Encoding) -> tuple[list[dict[str, 
             turns.append(turn)
         else:
             to.drop(turn.path)
+    if not turns:
+        wrong("messages", "at least one that says something")
     if drawn:
         raise unsupported("messages", "the last of them is the assistant's and holds an image")
     _fit_ids(turns, to)

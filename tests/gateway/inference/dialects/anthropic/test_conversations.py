@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from gateway.inference.dialects.anthropic.reading import DIALECT
 from gateway.inference.dialects.neutral import (
     Extra,
@@ -13,6 +15,7 @@ from gateway.inference.dialects.neutral import (
     Thinking,
     ToolResult,
 )
+from kit.errors import InvalidRequest
 from tests.gateway.inference.dialects.anthropic.made import (
     SONNET_4_5,
     asking,
@@ -161,6 +164,11 @@ def test_empty_content() -> None:
     ]
     assert sent(asking(*messages))["messages"][-1]["content"][0]["content"] == []
     assert dropped(asking(*messages)) == ("messages[1]",)
+
+
+def test_a_conversation_in_which_nobody_says_anything() -> None:
+    with pytest.raises(InvalidRequest, match="messages"):
+        sent(asking(user("  ")))
 
 
 def test_a_result_without_content_stays_so() -> None:
