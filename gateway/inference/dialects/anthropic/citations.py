@@ -20,7 +20,7 @@ def decode_citation(raw: Mapping[str, Any], path: str) -> Citation:
     fields = Fields(raw, path)
     kind = fields.text("type")
     cited_text, url = fields.optional_text("cited_text"), fields.optional_text("url")
-    title = fields.optional_text("title") or fields.optional_text("document_title")
+    title = fields.optional_text("document_title" if "document_title" in raw else "title")
     if kind == "web_search_result_location":
         carried = _carried(fields.optional_text("encrypted_index"))
         if carried is not None:

@@ -145,8 +145,8 @@ def _joined(content: Any, path: str) -> str:
         return content
     if not isinstance(content, list):
         wrong(path, "a string or a list of content blocks")
-    blocks = (decode_block(entry, f"{path}[{number}]", DIALECT) for number, entry in enumerate(content))
-    return "\n\n".join(block.text for block in blocks if isinstance(block, Text))
+    entries = [Fields(entry, f"{path}[{number}]") for number, entry in enumerate(content)]
+    return "\n\n".join(entry.text("text") for entry in entries if entry.raw("type") == "text")
 
 
 def _thinking(fields: Fields, origin: str) -> Thinking:
@@ -182,6 +182,9 @@ def _tool_use(fields: Fields) -> ToolUse:
 
 def _tool_result(fields: Fields, origin: str) -> ToolResult:
     value = fields.raw("content")
+    for number, entry in enumerate(value if isinstance(value, list) else []):
+        if isinstance(entry, dict) and entry.get("type") == "tool_result":
+            wrong(f"{fields.place('content')}[{number}].type", "no result within a result")
     content, form = ([], ABSENT) if value is None else decode_content(value, fields.place("content"), origin)
     return ToolResult(
         tool_use_id=fields.name("tool_use_id"),

@@ -6,7 +6,13 @@ from itertools import groupby
 from typing import Any
 
 from gateway.inference.dialects.anthropic.decode_blocks import ABSENT, STRING, decode_content
-from gateway.inference.dialects.anthropic.encode_blocks import Encoding, as_content, encode_all, encode_block
+from gateway.inference.dialects.anthropic.encode_blocks import (
+    Encoding,
+    as_content,
+    encode_all,
+    encode_block,
+    unsupported,
+)
 from gateway.inference.dialects.anthropic.models import traits_of
 from gateway.inference.dialects.anthropic.reading import DIALECT, Fields, own, wrong
 from gateway.inference.dialects.carried import fitting_id
@@ -67,12 +73,19 @@ class Turn:
             return {**self.rest, "role": self.role}
         return {**self.rest, "role": self.role, "content": as_content(self.content, self.form)}
 
+    def take_images(self) -> list[dict[str, Any]]:
+        """Pictures that another model drew: here only the user can show them, in the next turn."""
+        images = [block for block in self.content if block.get("type") == "image"]
+        if images:
+            self.content = [block for block in self.content if block.get("type") != "image"]
+        return images
+
     def ids(self, kind: str, name: str) -> list[str]:
         return [block[name] for block in self.content if block.get("type") == kind]
 
 
 def encode_conversation(request: Request, to: Encoding) -> tuple[list[dict[str, Any]], list[Turn]]:
-    """The system blocks and the turns. Raises Unsupported."""
+    """The system blocks and the turns. Raises Unsupported, or InvalidRequest where nobody says anything."""
     system = [
         body
         for number, text in enumerate(request.system)
@@ -80,8 +93,13 @@ def encode_conversation(request: Request, to: Encoding) -> tuple[list[dict[str, 
     ]
     takes_system = traits_of(to.target.model).system_messages
     turns: list[Turn] = []
+    drawn: list[dict[str, Any]] = []
     for number, message in enumerate(request.messages):
         turn = _turn(message, f"messages[{number}]", to)
+        if turn.role == "user":
+            turn.content, drawn = drawn + turn.content, []
+        elif turn.role == "assistant":
+            drawn += turn.take_images()
         only_text = not turn.rest and all(block.get("type") == "text" for block in turn.content)
         if turn.role == "system" and only_text and not takes_system:
             to.drop(f"{turn.path}.role")
@@ -90,6 +108,10 @@ def encode_conversation(request: Request, to: Encoding) -> tuple[list[dict[str, 
             turns.append(turn)
         else:
             to.drop(turn.path)
+    if not turns:
+        wrong("messages", "at least one that says something")
+    if drawn:
+        raise unsupported("messages", "the last of them is the assistant's and holds an image")
     _fit_ids(turns, to)
     return system, list(_answered(_system_after_user(turns), to))
 
@@ -113,7 +135,7 @@ def _fit_ids(turns: list[Turn], to: Encoding) -> None:
     """Tool ids that the provider takes, the same in a call and its result, each used once in a turn."""
     exact = to.target.quirks.tool_id_length
     pattern, longest = (_TOOL_ID, _TOOL_ID_LENGTH) if exact is None else (f"[a-zA-Z0-9]{{{exact}}}", exact)
-    current: dict[str, str] = {}
+    given: dict[str, list[str]] = {}
     used: set[str] = set()
     for turn in turns:
         if turn.role == "user":
@@ -122,13 +144,17 @@ def _fit_ids(turns: list[Turn], to: Encoding) -> None:
             if block.get("type") == "tool_use":
                 tool_id, again = block["id"], 1
                 fitted = fitting_id(tool_id, pattern=pattern, max_length=longest)
+                if fitted not in used:
+                    given[tool_id] = []
                 while fitted in used:
                     again += 1
                     fitted = fitting_id(f"{tool_id} {again}", pattern=pattern, max_length=longest)
                 used.add(fitted)
-                current[tool_id] = block["id"] = fitted
-            elif block.get("type") == "tool_result":
-                block["tool_use_id"] = current.get(block["tool_use_id"], block["tool_use_id"])
+                given[tool_id].append(fitted)
+                block["id"] = fitted
+            elif block.get("type") == "tool_result" and block["tool_use_id"] in given:
+                ids = given[block["tool_use_id"]]
+                block["tool_use_id"] = ids.pop(0) if len(ids) > 1 else ids[0]
 
 
 def _system_after_user(turns: list[Turn]) -> list[Turn]:

@@ -12,6 +12,7 @@ from gateway.inference.dialects.anthropic.messages import (
 )
 from gateway.inference.dialects.anthropic.models import traits_of
 from gateway.inference.dialects.anthropic.reading import Fields, own, wrong
+from gateway.inference.dialects.anthropic.schemas import closed
 from gateway.inference.dialects.anthropic.thinking import decode_reasoning, encode_reasoning
 from gateway.inference.dialects.anthropic.tools import (
     decode_tool_choice,
@@ -25,6 +26,7 @@ from kit.errors import InvalidRequest
 
 _SERVICE_TIERS = {"auto": "auto", "standard_only": "standard_only", "default": "standard_only"}
 
+_LONGEST_USER = 256
 _ESSENTIAL = ("thread", "container", "mcp_servers", "compaction")
 """What only this dialect's provider has or does: no other model can answer without it."""
 
@@ -99,7 +101,7 @@ def _output_format(body: Fields, config: Fields | None) -> OutputFormat | None:
     schema = found.object("schema")
     if schema is None:
         wrong(found.place("schema"), "a JSON Schema object")
-    return OutputFormat(schema=schema, extra=found.extra())
+    return OutputFormat(schema=schema, extra=found.extra(_schema="ours"))
 
 
 def encode_request(request: Request, target: Target) -> Encoded:
@@ -128,7 +130,7 @@ def encode_request(request: Request, target: Target) -> Encoded:
         "output_config": config or None,
         "stop_sequences": request.stop or None,
         "stream": request.stream or None,
-        "metadata": _metadata(request, metadata),
+        "metadata": _metadata(request, metadata, to),
         "service_tier": _service_tier(request, to),
         **_sampling(request, thinking, to),
     }
@@ -155,14 +157,18 @@ def _encoded_output(output: OutputFormat, to: Encoding) -> dict[str, Any]:
     if to.target.quirks.structured_output != "json_schema":
         raise unsupported("output", "this provider promises no JSON of a schema")
     to.drop_foreign(output.extra, "output")
-    schema = output.schema
+    kept = dict(own(output.extra))
+    schema = output.schema if kept.pop("_schema", None) else closed(output.schema)
     if output.description is not None and "description" not in schema:
         schema = {**schema, "description": output.description}
-    return {**own(output.extra), "type": "json_schema", "schema": schema}
+    return {**kept, "type": "json_schema", "schema": schema}
 
 
-def _metadata(request: Request, rest: dict[str, Any] | None) -> dict[str, Any] | None:
+def _metadata(request: Request, rest: dict[str, Any] | None, to: Encoding) -> dict[str, Any] | None:
     if request.user is None:
+        return rest
+    if len(request.user) > _LONGEST_USER:
+        to.drop("user")
         return rest
     return {**(rest or {}), "user_id": request.user}
 

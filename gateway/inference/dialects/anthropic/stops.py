@@ -11,11 +11,13 @@ _COMPACTION = "compaction"
 
 def decode_stop(raw: Any) -> tuple[StopReason, str | None]:
     """The reason, and the raw one where it says more. A compaction is all that was asked for."""
+    if not isinstance(raw, str):
+        return "error", None
     if raw in _SAME:
         return cast(StopReason, raw), None
     if raw == _CONTEXT_WINDOW:
         return "context_window", None
-    return ("end_turn" if raw == _COMPACTION else "error"), raw if isinstance(raw, str) else None
+    return ("end_turn" if raw == _COMPACTION else "error"), raw
 
 
 def encode_stop(stop: StopReason | None, *, calls_tools: bool) -> str | None:

@@ -21,6 +21,16 @@ OPUS_5 = "claude-opus-5"
 SONNET_4_5 = "claude-sonnet-4-5"
 
 
+def body(content: Any = "hi", **fields: Any) -> dict[str, Any]:
+    """A request as a client sends it."""
+    return {
+        "model": OPUS_5,
+        "max_tokens": 100,
+        "messages": [{"role": "user", "content": content}],
+        **fields,
+    }
+
+
 def target(model: str = OPUS_5, **quirks: Any) -> Target:
     return Target("anthropic", model, "anthropic", Quirks(**quirks))
 
