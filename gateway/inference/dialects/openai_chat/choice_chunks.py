@@ -32,6 +32,7 @@ from gateway.inference.dialects.neutral import (
 from gateway.inference.dialects.openai_chat.calls import google_signature
 from gateway.inference.dialects.openai_chat.choice_encoding import REASONING_FIELD, encode_image
 from gateway.inference.dialects.openai_chat.citations import encode_citation
+from gateway.inference.dialects.openai_chat.client import Client, unwrapped
 from gateway.inference.dialects.openai_chat.extras import DIALECT, form, is_own_origin, own_fields
 from gateway.inference.dialects.openai_chat.thoughts import DETAILS, encode_detail
 
@@ -53,13 +54,16 @@ class _Growing:
     """Characters of the answer's text before this block."""
     argued: bool = False
     signature: str | None = None
+    wrapped: str | None = None
+    """The JSON of a free-form call so far, whose text can be taken out only when it is whole."""
 
 
 class ChoiceWriter:
     """``write`` gives deltas, each with its logprobs."""
 
-    def __init__(self, *, legacy: bool) -> None:
-        self._legacy = legacy
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._legacy = client.legacy
         self._blocks: dict[int, _Growing] = {}
         self._text_length = 0
         self._places: dict[str, int] = {}
@@ -129,6 +133,7 @@ class ChoiceWriter:
                 self._legacy = self._legacy or bool(form(block.extra, "legacy"))
                 self.called_legacy = self._legacy
                 growing.place, growing.signature = self._next("tool_calls"), block.signature
+                growing.wrapped = "" if self._client.must_unwrap(block) else None
                 self._waiting.append(growing)
                 if not block.arguments:
                     return []
@@ -209,7 +214,8 @@ class ChoiceWriter:
         kept = own_fields(call.extra)
         signed = google_signature(kept.get("extra_content")) is not None
         tool_id = call.id if signed else with_signature(call.id, growing.signature)
-        kind, said = ("custom", "input") if call.custom else ("function", "arguments")
+        custom = call.custom or growing.wrapped is not None
+        kind, said = ("custom", "input") if custom else ("function", "arguments")
         entry = {"index": growing.place, "id": tool_id, "type": kind, kind: {"name": call.name, said: ""}}
         return {"tool_calls": [{**entry, **kept}]}
 
@@ -218,6 +224,9 @@ class ChoiceWriter:
         if not isinstance(call, ToolUse) or not text:
             return []
         growing.argued = True
+        if growing.wrapped is not None:
+            growing.wrapped += text
+            return []
         if self._legacy:
             return [{"function_call": {"arguments": text}}]
         piece = {"custom": {"input": text}} if call.custom else {"function": {"arguments": text}}
@@ -234,6 +243,9 @@ class ChoiceWriter:
         call = growing.block
         if not isinstance(call, ToolUse):
             return []
+        if growing.wrapped is not None:
+            text = unwrapped(growing.wrapped)
+            return [{"tool_calls": [{"index": growing.place, "custom": {"input": text}}]}]
         return [] if growing.argued or call.custom else self._argue(growing, "{}")
 
 

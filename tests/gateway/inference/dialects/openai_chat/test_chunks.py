@@ -222,6 +222,18 @@ def test_choices_in_turn() -> None:
     assert roles.count("assistant") == 2
 
 
+def test_a_later_choice_may_come_first() -> None:
+    events: list[Event] = [START]
+    for choice in (2, 1, 0):
+        events += [
+            BlockStarted(index=0, block=Text(text=str(choice)), choice=choice),
+            BlockStopped(index=0, choice=choice),
+            ChoiceFinished(stop="end_turn", choice=choice),
+        ]
+    answer = sdk.accumulates(encoded([*events, Finished()]))
+    assert [(one.index, one.message.content) for one in answer.choices] == [(0, "0"), (1, "1"), (2, "2")]
+
+
 def test_logprobs() -> None:
     token = {"token": "H", "logprob": -1.0, "bytes": None, "top_logprobs": []}
     events = [START, *block(0, Text(text=""), TextDelta(index=0, text="H", logprobs=[token])), *END]
