@@ -56,7 +56,7 @@ def function(name: str = "f", **fields: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": SCHEMA, **fields}}
 
 
-WHOLE = [
+WHOLE: list[dict[str, Any]] = [
     {
         "messages": [
             {"role": "system", "content": "Be brief."},
