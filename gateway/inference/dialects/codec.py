@@ -20,7 +20,8 @@ class Quirks:
     system_role: Literal["developer", "system"] = "developer"
     tool_choice_any: Literal["required", "any"] = "required"
     unsupported: frozenset[str] = frozenset()
-    """Top-level request fields that the provider refuses and that may be left out harmlessly."""
+    """Top-level request fields that the provider refuses and that may be left out harmlessly; in the OpenAI
+    Chat dialect also ``allowed_tools`` and ``custom_tools``, which then are said in other ways."""
     refused: frozenset[str] = frozenset()
     """Top-level request fields that the provider cannot honour and that may not be left out."""
     tool_id_length: int | None = None

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.inference.dialects.carried import fitting_id, split_signature, with_signature
 from gateway.inference.dialects.neutral import ToolUse
+from gateway.inference.dialects.openai_chat.client import wrapped
 from gateway.inference.dialects.openai_chat.encoding import Encoding
 from gateway.inference.dialects.openai_chat.extras import extra, form, own_fields
 from gateway.inference.dialects.openai_chat.reading import Fields, wrong
@@ -78,6 +79,8 @@ def google_signature(content: Any) -> str | None:
 
 def encode_call(call: ToolUse, place: str, encoding: Encoding) -> dict[str, Any]:
     """A call in a conversation, for a provider."""
+    if call.custom and not encoding.takes_custom_tools:
+        call = msgspec.structs.replace(call, custom=False, arguments=wrapped(call.arguments))
     written = _written(call, provider_id(call.id, encoding))
     encoding.keep(call.extra, place)
     if call.signature is not None and google_signature(written.get("extra_content")) is None:

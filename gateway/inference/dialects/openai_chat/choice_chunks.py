@@ -4,7 +4,6 @@ Lists within a delta (``tool_calls``, ``reasoning_details``, ``annotations``, ``
 ``index`` of their entries, so each entry has one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +32,7 @@ from gateway.inference.dialects.neutral import (
 from gateway.inference.dialects.openai_chat.calls import google_signature
 from gateway.inference.dialects.openai_chat.choice_encoding import REASONING_FIELD, encode_image
 from gateway.inference.dialects.openai_chat.citations import encode_citation
+from gateway.inference.dialects.openai_chat.client import Client, unwrapped
 from gateway.inference.dialects.openai_chat.extras import DIALECT, form, is_own_origin, own_fields
 from gateway.inference.dialects.openai_chat.thoughts import DETAILS, encode_detail
 
@@ -42,57 +42,65 @@ BlockEvent = (
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Growing:
-    """A block that has started. Thoughts to be signed later and hidden ones are gathered here, since a detail
-    must go out whole; a call's beginning waits for its signature, which goes into its id."""
+    """A block that has started. A thought of another maker is gathered in it, since its signature goes out
+    together with all of its text."""
 
     block: Block
     place: int = 0
     """The index within ``tool_calls`` or ``reasoning_details``."""
     started_at: int = 0
     """Characters of the answer's text before this block."""
-    announced: bool = False
     argued: bool = False
     signature: str | None = None
+    wrapped: str | None = None
+    """The JSON of a free-form call so far, whose text can be taken out only when it is whole."""
 
 
 class ChoiceWriter:
     """``write`` gives deltas, each with its logprobs."""
 
-    def __init__(self, *, legacy: bool) -> None:
-        self._legacy = legacy
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._legacy = client.legacy
         self._blocks: dict[int, _Growing] = {}
         self._text_length = 0
         self._places: dict[str, int] = {}
+        self._waiting: list[_Growing] = []
+        """Calls that have not been announced."""
         self.called = False
         self.called_legacy = False
 
     def write(self, event: BlockEvent) -> list[tuple[Delta, dict[str, Any] | None]]:
-        match event:
-            case BlockStarted():
-                return [(delta, None) for delta in self._start(event.index, event.block)]
-            case TextDelta():
-                return self._grow_text(event)
+        begun = [] if isinstance(event, SignatureDelta) else self._announce()
+        if isinstance(event, TextDelta):
+            return [(delta, None) for delta in begun] + self._grow_text(event)
+        return [(delta, None) for delta in begun + self._deltas(event)]
+
+    def _deltas(self, event: BlockEvent) -> list[Delta]:
+        if isinstance(event, BlockStarted):
+            return self._start(event.index, event.block)
         growing = self._blocks.get(event.index)
         if growing is None:
             return []
         match event:
             case ArgumentsDelta():
-                deltas = [*self._announce(growing), *self._argue(growing, event.text)]
+                return self._argue(growing, event.text)
             case SignatureDelta():
-                deltas = self._sign(growing, event.signature)
+                return self._sign(growing, event.signature)
             case CitationDelta():
-                deltas = self._cite(event.citation, growing)
+                return self._cite(event.citation, growing)
             case AudioDelta():
-                deltas = _sound(event.data, event.transcript)
+                return _sound(event.data, event.transcript)
             case BlockStopped():
-                deltas = self._stop(self._blocks.pop(event.index))
-        return [(delta, None) for delta in deltas]
+                return self._stop(self._blocks.pop(event.index))
+        return []
 
     def flush(self) -> list[Delta]:
         """What blocks that were never stopped still hold."""
-        deltas = [delta for growing in self._blocks.values() for delta in self._stop(growing)]
+        deltas = self._announce()
+        deltas += [delta for growing in self._blocks.values() for delta in self._stop(growing)]
         self._blocks.clear()
         return deltas
 
@@ -125,9 +133,11 @@ class ChoiceWriter:
                 self._legacy = self._legacy or bool(form(block.extra, "legacy"))
                 self.called_legacy = self._legacy
                 growing.place, growing.signature = self._next("tool_calls"), block.signature
+                growing.wrapped = "" if self._client.must_unwrap(block) else None
+                self._waiting.append(growing)
                 if not block.arguments:
                     return []
-                return [*self._announce(growing), *self._argue(growing, block.arguments)]
+                return [*self._announce(), *self._argue(growing, block.arguments)]
         return self._show(block)
 
     def _show(self, block: Block) -> list[Delta]:
@@ -167,7 +177,7 @@ class ChoiceWriter:
         delta: Delta = {REASONING_FIELD: text}
         if self._is_detailed(thought):
             piece = Thinking(text=text, origin=thought.origin, extra=thought.extra)
-            delta[DETAILS] = [encode_detail(piece, growing.place)]
+            delta |= _detail(piece, growing.place)
         else:
             thought.text += text
         return [delta]
@@ -181,35 +191,42 @@ class ChoiceWriter:
             whole = HiddenThinking(
                 data=signature, origin=block.origin, item_id=block.item_id, extra=block.extra
             )
-            return [{DETAILS: [encode_detail(whole, growing.place)]}]
+            return [_detail(whole, growing.place)]
         if not isinstance(block, Thinking):
             return []
         if growing.place < 0:
             growing.place = self._next(DETAILS)
         signed = Thinking(text=block.text, origin=block.origin, signature=signature, extra=block.extra)
-        return [{DETAILS: [encode_detail(signed, growing.place)]}]
+        return [_detail(signed, growing.place)]
 
-    def _announce(self, growing: _Growing) -> Iterator[Delta]:
-        """A call's beginning."""
+    def _announce(self) -> list[Delta]:
+        """The beginnings of calls that waited one event for a signature; never out of the order of their
+        indexes, which the SDK relies on."""
+        deltas = [self._beginning(growing) for growing in self._waiting]
+        self._waiting.clear()
+        return deltas
+
+    def _beginning(self, growing: _Growing) -> Delta:
         call = growing.block
-        if growing.announced or not isinstance(call, ToolUse):
-            return
-        growing.announced = True
+        assert isinstance(call, ToolUse)
         if self._legacy:
-            yield {"function_call": {"name": call.name, "arguments": ""}}
-            return
+            return {"function_call": {"name": call.name, "arguments": ""}}
         kept = own_fields(call.extra)
         signed = google_signature(kept.get("extra_content")) is not None
         tool_id = call.id if signed else with_signature(call.id, growing.signature)
-        kind, said = ("custom", "input") if call.custom else ("function", "arguments")
+        custom = call.custom or growing.wrapped is not None
+        kind, said = ("custom", "input") if custom else ("function", "arguments")
         entry = {"index": growing.place, "id": tool_id, "type": kind, kind: {"name": call.name, said: ""}}
-        yield {"tool_calls": [{**entry, **kept}]}
+        return {"tool_calls": [{**entry, **kept}]}
 
     def _argue(self, growing: _Growing, text: str) -> list[Delta]:
         call = growing.block
         if not isinstance(call, ToolUse) or not text:
             return []
         growing.argued = True
+        if growing.wrapped is not None:
+            growing.wrapped += text
+            return []
         if self._legacy:
             return [{"function_call": {"arguments": text}}]
         piece = {"custom": {"input": text}} if call.custom else {"function": {"arguments": text}}
@@ -226,10 +243,14 @@ class ChoiceWriter:
         call = growing.block
         if not isinstance(call, ToolUse):
             return []
-        deltas = list(self._announce(growing))
-        if not growing.argued and not call.custom:
-            deltas += self._argue(growing, "{}")
-        return deltas
+        if growing.wrapped is not None:
+            text = unwrapped(growing.wrapped)
+            return [{"tool_calls": [{"index": growing.place, "custom": {"input": text}}]}]
+        return [] if growing.argued or call.custom else self._argue(growing, "{}")
+
+
+def _detail(thought: Thinking | HiddenThinking, place: int) -> Delta:
+    return {DETAILS: [{"index": place, **encode_detail(thought, place)}]}
 
 
 def _copy(thought: Thinking) -> Thinking:

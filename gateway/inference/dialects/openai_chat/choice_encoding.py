@@ -18,6 +18,7 @@ from gateway.inference.dialects.neutral import (
 )
 from gateway.inference.dialects.openai_chat.calls import encode_answered_call
 from gateway.inference.dialects.openai_chat.citations import encode_citation
+from gateway.inference.dialects.openai_chat.client import Client
 from gateway.inference.dialects.openai_chat.extras import DIALECT, form, own_fields
 from gateway.inference.dialects.openai_chat.media import encode_url
 from gateway.inference.dialects.openai_chat.stops import encode_stop
@@ -27,11 +28,11 @@ REASONING_FIELD = "reasoning_content"
 """Where clients of this dialect look for thoughts."""
 
 
-def encode_choice(choice: Choice, index: int, legacy: bool) -> dict[str, Any]:
+def encode_choice(choice: Choice, index: int, client: Client) -> dict[str, Any]:
     rest = own_fields(choice.extra)
     more_logprobs = rest.pop("logprobs", None)
-    calls = [block for block in choice.content if isinstance(block, ToolUse)]
-    legacy = bool(calls) and (legacy or any(form(call.extra, "legacy") for call in calls))
+    calls = [client.as_called(block) for block in choice.content if isinstance(block, ToolUse)]
+    legacy = bool(calls) and (client.legacy or any(form(call.extra, "legacy") for call in calls))
     reason = encode_stop(choice.stop, called=bool(calls))
     encoded: dict[str, Any] = {
         "index": index,

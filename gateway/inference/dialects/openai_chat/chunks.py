@@ -14,8 +14,8 @@ from gateway.inference.dialects.neutral import (
     Started,
 )
 from gateway.inference.dialects.openai_chat.choice_chunks import ChoiceWriter
+from gateway.inference.dialects.openai_chat.client import Client
 from gateway.inference.dialects.openai_chat.extras import own_fields
-from gateway.inference.dialects.openai_chat.responses import wants_function_call
 from gateway.inference.dialects.openai_chat.stops import encode_stop
 from gateway.inference.dialects.openai_chat.usage import encode_usage, merged
 
@@ -30,7 +30,7 @@ class ChatStreamEncoder:
 
     def __init__(self, request: Request) -> None:
         self._shows_usage = request.stream_usage
-        self._legacy = wants_function_call(request)
+        self._client = Client.of(request)
         self._head: dict[str, Any] = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
         self._choices: dict[int, ChoiceWriter] = {}
         self._over = False
@@ -59,16 +59,17 @@ class ChatStreamEncoder:
         self._head |= {"id": event.id, "created": event.created_s or 0, "model": event.model}
         self._head |= {name: kept[name] for name in _REPEATED if name in kept}
         once = {name: value for name, value in kept.items() if name not in _REPEATED}
-        self._choices[0] = ChoiceWriter(legacy=self._legacy)
+        self._choices[0] = ChoiceWriter(self._client)
         return self._chunk(0, {"role": "assistant", "content": ""}, once=once)
 
     def _writer(self, choice: int) -> tuple[ChoiceWriter, bytes]:
-        """The writer of a choice, and the chunk that opens it if it is new."""
-        writer = self._choices.get(choice)
-        if writer is not None:
-            return writer, b""
-        writer = self._choices[choice] = ChoiceWriter(legacy=self._legacy)
-        return writer, self._chunk(choice, {"role": "assistant", "content": ""})
+        """The writer of a choice, and the chunks that open it and those before it if they are new: the SDK
+        keeps choices in the order in which they come."""
+        opening = b""
+        for index in range(len(self._choices), choice + 1):
+            self._choices[index] = ChoiceWriter(self._client)
+            opening += self._chunk(index, {"role": "assistant", "content": ""})
+        return self._choices[choice], opening
 
     def _finish(self, event: ChoiceFinished) -> bytes:
         writer, opening = self._writer(event.choice)

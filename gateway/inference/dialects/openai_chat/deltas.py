@@ -131,7 +131,8 @@ class ChoiceReader:
 
     def _detail(self, detail: dict[str, Any], events: list[Event]) -> bool:
         """One of ``reasoning_details``; True if it has the text that a plain field repeats."""
-        thought = decode_detail(detail, self._origin)
+        unnumbered = {name: value for name, value in detail.items() if name != "index"}
+        thought = decode_detail(unnumbered, self._origin)
         if isinstance(thought, HiddenThinking):
             self._whole(thought, events)
             return False
@@ -213,9 +214,8 @@ class ChoiceReader:
         if pieces:
             self._close(events)
         for piece in pieces:
-            self._blocks = self._calls.read(
-                piece, self._blocks, events, legacy=piece.get("function") is legacy
-            )
+            is_legacy = legacy is not None and piece.get("function") is legacy
+            self._blocks = self._calls.read(piece, self._blocks, events, legacy=is_legacy)
 
 
 def _tokens(given: Any) -> list[dict[str, Any]] | None:

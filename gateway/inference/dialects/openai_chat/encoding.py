@@ -18,6 +18,11 @@ class Encoding:
     def quirks(self) -> Quirks:
         return self.target.quirks
 
+    @property
+    def takes_custom_tools(self) -> bool:
+        """Whether the provider knows free-form tools; ``custom_tools`` in ``unsupported`` denies it."""
+        return "custom_tools" not in self.quirks.unsupported
+
     def drop(self, place: str) -> None:
         """Note what is left out harmlessly, in the neutral form's terms."""
         self.dropped.append(place)

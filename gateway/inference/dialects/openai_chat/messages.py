@@ -128,7 +128,7 @@ class Conversation:
             message,
             blocks,
             empty=content == "",
-            parts=_is_unusual_list(content, parts),
+            parts=isinstance(content, list),
             **spelling,
         )
 

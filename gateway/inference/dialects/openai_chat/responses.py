@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.inference.dialects.neutral import Request, Response, Tool
+from gateway.inference.dialects.neutral import Request, Response
 from gateway.inference.dialects.openai_chat.choice_decoding import decode_choice, without
 from gateway.inference.dialects.openai_chat.choice_encoding import encode_choice
-from gateway.inference.dialects.openai_chat.extras import extra, form, own_fields
+from gateway.inference.dialects.openai_chat.client import Client
+from gateway.inference.dialects.openai_chat.extras import extra, own_fields
 from gateway.inference.dialects.openai_chat.usage import decode_usage, encode_usage, merged, unexplained
 
 
@@ -42,7 +43,7 @@ def _groq_usage(fields: Any) -> Any:
 
 def encode_response(response: Response, request: Request) -> dict[str, Any]:
     """A ``chat.completion``. ``created`` is 0 where the provider did not say when."""
-    legacy = wants_function_call(request)
+    client = Client.of(request)
     rest = own_fields(response.extra)
     left = rest.pop("usage", {})
     body: dict[str, Any] = {
@@ -50,16 +51,11 @@ def encode_response(response: Response, request: Request) -> dict[str, Any]:
         "object": "chat.completion",
         "created": response.created_s or 0,
         "model": response.model,
-        "choices": [encode_choice(choice, index, legacy) for index, choice in enumerate(response.choices)],
+        "choices": [encode_choice(choice, index, client) for index, choice in enumerate(response.choices)],
     }
     if response.usage is not None or left:
         body["usage"] = merged(encode_usage(response.usage) if response.usage else {}, left)
     return body | rest
-
-
-def wants_function_call(request: Request) -> bool:
-    """Whether the client speaks the older ``functions`` and knows nothing of ``tool_calls``."""
-    return any(isinstance(tool, Tool) and form(tool.extra, "legacy") for tool in request.tools)
 
 
 def _text(value: Any) -> str:

@@ -164,9 +164,11 @@ def encode_tool(tool: Tool, place: str, encoding: Encoding) -> dict[str, Any]:
     if tool.description is not None:
         inner["description"] = tool.description
     kept = encoding.keep(tool.extra, place)
-    if tool.custom:
-        if "format" in kept:
-            inner["format"] = kept.pop("format")
+    custom = tool.custom and encoding.takes_custom_tools
+    given_format = kept.pop("format", None) if tool.custom else None
+    if custom:
+        if given_format is not None:
+            inner["format"] = given_format
         kind = "custom"
     else:
         if not form(tool.extra, "no_parameters"):
@@ -175,6 +177,8 @@ def encode_tool(tool: Tool, place: str, encoding: Encoding) -> dict[str, Any]:
         strict = strictness(tool.strict, tool.schema, f"{place}.strict", encoding)
         if strict is not None:
             inner["strict"] = strict
+        if given_format is not None:
+            encoding.drop(f"{place}.format")
         kind = "function"
     inner |= form(tool.extra, "inner") or {}
     if form(tool.extra, "legacy"):
@@ -242,6 +246,7 @@ def _add_choice(request: Request, fields: dict[str, Any], encoding: Encoding) ->
         encoding.drop("tool_choice")
         return
     customs = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.custom}
+    customs = customs if encoding.takes_custom_tools else set()
     word = {"any": encoding.quirks.tool_choice_any}.get(choice.mode, choice.mode)
     value: Any = word
     if "functions" in fields:
