@@ -35,7 +35,8 @@ def envelope(request: Request) -> dict[str, Any]:
     """All fields of a response in progress but its id, model and time, as the request has them."""
     encoding = Encoding(Target("", request.model, NAME), own=True)
     asked = own(request.extra)
-    text = {"format": {"type": "text"}} | asked.get("text", {})
+    said = {name: value for name, value in (asked.get("text") or {}).items() if value is not None}
+    text = {"format": {"type": "text"}} | said
     if request.output is not None:
         text["format"] = encode_output(request.output, encoding)
     reasoning = encode_reasoning_options(request.reasoning, encoding) if request.reasoning else None

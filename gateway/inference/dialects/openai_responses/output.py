@@ -83,8 +83,7 @@ def message_note(item: Mapping[str, Any]) -> dict[str, Any]:
 def decode_output_part(part: Any) -> Block:
     """A part of a message; an unknown one is a message item of its own."""
     if isinstance(part, dict) and part.get("type") == "output_text" and isinstance(part.get("text"), str):
-        listed = part.get("annotations")
-        citations = [decode_annotation(entry) for entry in listed or () if isinstance(entry, dict)]
+        citations = [decode_annotation(entry) for entry in objects(part.get("annotations"))]
         known = {"type", "text", "annotations", "logprobs"}
         kept = {name: value for name, value in part.items() if name not in known}
         return Text(text=part["text"], citations=citations or None, extra=extra(kept))
@@ -92,6 +91,22 @@ def decode_output_part(part: Any) -> Block:
         kept = {name: value for name, value in part.items() if name not in ("type", "refusal")}
         return Refusal(text=part["refusal"], extra=extra(kept))
     return ServerBlock(dialect=NAME, data={"type": "message", "role": "assistant", "content": [part]})
+
+
+def unknown_parts(block: Block) -> list[Any]:
+    """The parts for a message in a block that ``decode_output_part`` made."""
+    if isinstance(block, ServerBlock) and block.dialect == NAME and block.data.keys() == _UNKNOWN_PART:
+        parts = block.data["content"]
+        return parts if isinstance(parts, list) else []
+    return []
+
+
+_UNKNOWN_PART = {"type", "role", "content"}
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in what should be a list of them."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _message(item: Item) -> list[Block]:

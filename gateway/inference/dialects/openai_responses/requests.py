@@ -119,10 +119,7 @@ def encode_request(request: Request, target: Target) -> Encoded:
     text = kept.pop("text", None)
     body |= kept
     _encode_input(request, body, encoding)
-    if request.tools:
-        body["tools"] = encode_tools(request.tools, encoding)
-    if request.tool_choice is not None and (request.tools or made_here):
-        body["tool_choice"] = encode_choice(request.tool_choice, request.tools, encoding)
+    _encode_tools(request, body, encoding)
     _encode_settings(request, body, encoding)
     if request.output is not None:
         text = (text or {}) | {"format": encode_output(request.output, encoding)}
@@ -168,6 +165,19 @@ def _encode_input(request: Request, body: dict[str, Any], encoding: Encoding) ->
     items = before + encode_messages(request.messages, encoding)
     if items or not encoding.own:
         body["input"] = items
+
+
+def _encode_tools(request: Request, body: dict[str, Any], encoding: Encoding) -> None:
+    tools, choice = encode_tools(request.tools, encoding), request.tool_choice
+    if tools:
+        body["tools"] = tools
+    if choice is None:
+        return
+    encoded = encode_choice(choice, request.tools, encoding)
+    if tools or encoding.own:
+        body["tool_choice"] = encoded
+    elif choice.mode in ("any", "tool"):
+        raise Unsupported("tool_choice: this model has none of the tools", param="tool_choice")
 
 
 def _encode_settings(request: Request, body: dict[str, Any], encoding: Encoding) -> None:

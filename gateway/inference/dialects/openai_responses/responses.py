@@ -29,6 +29,8 @@ from gateway.inference.dialects.openai_responses.output import (
     ItemMaker,
     begins_item,
     decode_output_item,
+    objects,
+    unknown_parts,
 )
 from gateway.inference.dialects.openai_responses.reading import NAME, extra, own
 from gateway.inference.dialects.openai_responses.usage import decode_usage, encode_usage
@@ -81,7 +83,7 @@ def _odd_ending(body: Mapping[str, Any], choice: Choice, *, refused: bool) -> di
 def _take_logprobs(output: Sequence[Any], content: Sequence[Block]) -> list[dict[str, Any]] | None:
     """All logprobs. Where there are several texts, each also keeps its own."""
     listed = [
-        [entry for entry in part.get("logprobs") or () if isinstance(entry, dict)]
+        objects(part.get("logprobs"))
         for item in output
         if isinstance(item, dict) and item.get("type") == "message" and isinstance(item.get("content"), list)
         for part in item["content"]
@@ -132,8 +134,8 @@ def _items(choice: Choice, make: ItemMaker) -> list[Item]:
             open_message["content"].append(make.part(block, given))
             logprobs = None if isinstance(block, Text) else logprobs
             continue
-        if isinstance(block, ServerBlock) and block.data.get("type") == "message" and open_message:
-            open_message["content"] += block.data.get("content", [])
+        if open_message is not None and unknown_parts(block):
+            open_message["content"] += unknown_parts(block)
             continue
         item = _item(block, index, make)
         if item is not None:

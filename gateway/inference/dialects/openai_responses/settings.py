@@ -88,31 +88,44 @@ def encode_output(output: OutputFormat, encoding: Encoding) -> dict[str, Any]:
         form["description"] = output.description
     strict = output.strict
     if strict is None and not encoding.own:
-        strict = fits_strict(output.schema)
+        strict = _fits_strict(output.schema)
     if strict is not None:
         form["strict"] = strict
     return form | kept
 
 
-def fits_strict(schema: Any) -> bool:
+def _fits_strict(schema: dict[str, Any]) -> bool:
     """Whether OpenAI takes a JSON Schema as ``strict``: every object closed, all of its properties required
     (developers.openai.com, Structured Outputs: supported schemas)."""
-    if isinstance(schema, list):
-        return all(fits_strict(item) for item in schema)
-    if not isinstance(schema, dict):
-        return True
-    properties = schema.get("properties", {})
-    if schema.get("type") == "object" or "properties" in schema:
-        required = schema.get("required", [])
-        if schema.get("additionalProperties") is not False or not isinstance(required, list):
-            return False
-        if not isinstance(properties, dict) or set(properties) != set(required):
-            return False
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            if not _is_closed(part):
+                return False
+            named = [part.get(name) for name in ("properties", "$defs")]
+            waiting += [value for group in named if isinstance(group, dict) for value in group.values()]
+            waiting += [value for name, value in part.items() if name not in _NOT_SCHEMAS]
+    return True
+
+
+_NOT_SCHEMAS = {"properties", "$defs", "enum", "const", "required", "default", "examples"}
+
+
+def _is_closed(schema: dict[str, Any]) -> bool:
     if {"oneOf", "allOf", "not", "patternProperties"} & schema.keys():
         return False
-    inner = [value for name, value in schema.items() if name not in ("properties", "enum", "const", "$defs")]
-    named = [*properties.values(), *schema.get("$defs", {}).values()]
-    return fits_strict(inner) and fits_strict(named)
+    if schema.get("type") != "object" and "properties" not in schema:
+        return True
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    return (
+        schema.get("additionalProperties") is False
+        and isinstance(properties, dict)
+        and isinstance(required, list)
+        and all(name in required for name in properties)
+    )
 
 
 def encode_include(

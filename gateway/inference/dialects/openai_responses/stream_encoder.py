@@ -25,7 +25,7 @@ from gateway.inference.dialects.neutral import (
 )
 from gateway.inference.dialects.openai_responses.envelope import ending, envelope, response_id
 from gateway.inference.dialects.openai_responses.ordering import InOrder
-from gateway.inference.dialects.openai_responses.output import Item, ItemMaker, begins_item
+from gateway.inference.dialects.openai_responses.output import Item, ItemMaker, begins_item, unknown_parts
 from gateway.inference.dialects.openai_responses.reading import NAME, own
 from gateway.inference.dialects.openai_responses.stream_writers import (
     CallWriter,
@@ -99,8 +99,8 @@ class ResponsesStreamEncoder:
         if isinstance(block, Text | Refusal):
             self._open_part(block, index)
             return
-        if isinstance(block, ServerBlock) and block.data.get("type") == "message" and self._message:
-            for part in block.data.get("content", []):
+        if self._message is not None and unknown_parts(block):
+            for part in unknown_parts(block):
                 self._message.add(part)
             return
         self._writer = self._item_writer(block, index)
@@ -155,6 +155,8 @@ class ResponsesStreamEncoder:
         self._response |= own(event.extra)
         self._response["output"] = self._output
         self._response["usage"] = None if usage is None else encode_usage(usage)
+        if self._response["status"] in ("completed", "incomplete", "failed"):
+            status = self._response["status"]
         self._frames.emit(f"response.{status}", {"response": self._response})
 
     def _fail(self, event: Failed) -> None:

@@ -22,6 +22,7 @@ from gateway.inference.dialects.openai_responses.output import (
     decode_output_part,
     message_note,
     note,
+    objects,
 )
 from gateway.inference.dialects.openai_responses.reading import extra
 from gateway.inference.dialects.openai_responses.reasoning import (
@@ -135,7 +136,7 @@ class MessageItem:
         if part is None or part.stopped:
             return events
         part.seen += len(delta)
-        return [*events, TextDelta(index=part.index, text=delta, logprobs=_logprobs(logprobs))]
+        return [*events, TextDelta(index=part.index, text=delta, logprobs=objects(logprobs) or None)]
 
     def _complete(self, place: int, text: Any, logprobs: Any = None) -> list[Event]:
         """What a whole text has beyond what was streamed of it."""
@@ -143,7 +144,7 @@ class MessageItem:
         if part is None or part.stopped or not isinstance(text, str) or len(text) <= part.seen:
             return []
         missing, part.seen = text[part.seen :], len(text)
-        return [TextDelta(index=part.index, text=missing, logprobs=_logprobs(logprobs))]
+        return [TextDelta(index=part.index, text=missing, logprobs=objects(logprobs) or None)]
 
     def _annotation(self, place: int, annotation: Any) -> list[Event]:
         part = self._parts.get(place)
@@ -165,15 +166,10 @@ class MessageItem:
         if part.stopped:
             return events
         events += self._complete(place, value.get("text" if isinstance(part.block, Text) else "refusal"))
-        annotations = value.get("annotations")
-        for annotation in (annotations if isinstance(annotations, list) else [])[part.citations :]:
+        for annotation in objects(value.get("annotations"))[part.citations :]:
             events += self._annotation(place, annotation)
         part.stopped = True
         return [*events, BlockStopped(index=part.index)]
-
-
-def _logprobs(value: Any) -> list[dict[str, Any]] | None:
-    return [entry for entry in value if isinstance(entry, dict)] or None if isinstance(value, list) else None
 
 
 class CallItem:
@@ -234,7 +230,8 @@ class ReasoningItem:
         return []
 
     def finish(self, item: dict[str, Any]) -> list[Event]:
-        item = self._item | item
+        if "id" not in item and "id" in self._item:
+            item = {**item, "id": self._item["id"]}
         try:
             parts = parts_of(item)
             whole = decode_reasoning(item, self._origin)
@@ -248,6 +245,9 @@ class ReasoningItem:
             if number >= len(self._lengths):
                 events += self._more(kind, -1 - number, text)
         assert self._index is not None
+        said = [(kind, len(text)) for kind, text in parts]
+        if [length for _, length in said] == [length for _, length in self._lengths]:
+            self._lengths = said  # the item knows best what was a summary
         signature = seal(item.get("id"), item.get("encrypted_content"), self._lengths)
         return [
             *events,

@@ -244,15 +244,19 @@ class ReasoningWriter:
 
     def _more(self, text: str) -> None:
         self._text.append(text)
-        if text == JOINT and self._block.origin == NAME and self._part is not None:
+        part = self._part if self._part is not None else self._begin_part()
+        if text == JOINT and self._block.origin == NAME:
             self._end_part()
+            self._begin_part()
             return
-        if self._part is None:
-            self._part = []
-            self._emit_part("added", "")
-        self._part.append(text)
+        part.append(text)
         kind = "reasoning_text" if self._content else "reasoning_summary_text"
         self._frames.emit(f"response.{kind}.delta", self._address() | {"delta": text})
+
+    def _begin_part(self) -> list[str]:
+        self._part = []
+        self._emit_part("added", "")
+        return self._part
 
     def _end_part(self) -> None:
         if self._part is None:

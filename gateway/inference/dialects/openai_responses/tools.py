@@ -141,7 +141,9 @@ def encode_choice(choice: ToolChoice, tools: Sequence[Tool | ServerTool], encodi
     """Raises Unsupported for a tool that there is not on this side."""
     kept = encoding.kept(choice.extra, "tool_choice")
     if choice.mode == "tool":
-        return kept if "type" in kept and kept["type"] != "custom" else _named(choice.tool or "", tools)
+        if kept:
+            return kept | {"name": choice.tool} if kept["type"] == "custom" else kept
+        return _named(choice.tool or "", tools)
     if choice.allowed is not None and choice.mode != "none":
         return {
             "type": "allowed_tools",

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from gateway.inference.dialects.codec import Target
 from gateway.inference.dialects.neutral import (
     Block,
@@ -87,7 +89,7 @@ def frames(raw: bytes) -> list[dict[str, Any]]:
         event, data = frame.split("\n")
         parsed = json.loads(data.removeprefix("data: "))
         assert event == f"event: {parsed['type']}"
-        assert data == "data: " + json.dumps(parsed, separators=(",", ":"), ensure_ascii=False)
+        assert data == "data: " + msgspec.json.encode(parsed).decode()
         found.append(parsed)
     assert [frame["sequence_number"] for frame in found] == list(range(len(found)))
     return found

@@ -2,17 +2,17 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 
 def client(body: bytes, content_type: str) -> openai.OpenAI:
-    def answered(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=body, headers={"content-type": content_type})
+    def answered(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=body, headers={"content-type": content_type})
 
-    transport = httpx.Client(transport=httpx.MockTransport(answered))
+    transport = httpx2.Client(transport=httpx2.MockTransport(answered))
     return openai.OpenAI(api_key="k", base_url="http://gateway.test/v1", http_client=transport, max_retries=0)
 
 
@@ -54,7 +54,8 @@ def check(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
     parts: dict[Any, Any] = {}
     for frame in frames:
         _EVENT.validate_python(frame)
-        kind, place = frame["type"], frame.get("output_index")
+        kind: str = frame["type"]
+        place: Any = frame.get("output_index")
         stem, _, change = kind.rpartition(".")
         address = (place, frame.get("content_index"), frame.get("summary_index"))
         if kind == "response.output_item.added":
