@@ -204,8 +204,8 @@ class _Adaptation:
                 self.lost.append(_join(path, name))
 
     def _format(self, schema: Mapping[str, Any], result: dict[str, Any], path: str) -> None:
-        if schema.get("format") in _FORMATS:
-            result["format"] = schema["format"]
+        if (name := schema.get("format")) is not None and str(name) in _FORMATS:
+            result["format"] = name
         elif "format" in schema:
             self.lost.append(_join(path, "format"))
 
