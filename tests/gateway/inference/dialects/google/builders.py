@@ -93,3 +93,7 @@ def events(data: bytes, size: int = 0) -> list[Event]:
     step = size or max(1, len(data))
     found = [event for at in range(0, len(data), step) for event in decoder.feed(data[at : at + step])]
     return found + decoder.end()
+
+
+def kinds(found: list[Event]) -> list[str]:
+    return [type(event).__name__ for event in found]

@@ -64,13 +64,13 @@ TREE = {
             ("additionalProperties",),
         ),
         (
-            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}], "minItems": 2},
-            {"type": "ARRAY", "items": {"type": "INTEGER"}, "minItems": 2},
+            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}], "maxItems": 2},
+            {"type": "ARRAY", "items": {"type": "INTEGER"}, "maxItems": 2},
             (),
         ),
         (
-            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]},
-            {"type": "ARRAY", "items": {"anyOf": [{"type": "INTEGER"}, {"type": "STRING"}]}},
+            {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "items": False},
+            {"type": "ARRAY", "items": {"anyOf": [{"type": "INTEGER"}, {"type": "STRING"}]}, "maxItems": 2},
             ("prefixItems",),
         ),
         (
