@@ -109,7 +109,7 @@ class _Writer:
         kept = own(message.extra) if message is not None else {}
         joins = role == "model" and kept.pop(OWN_CONTENT, None) is None
         kept.pop(OWN_CONTENT, None)
-        if joins and self.contents and self.contents[-1]["role"] == "model":
+        if joins and self.contents and self.contents[-1].get("role") == "model":
             self.contents[-1]["parts"] += parts
             return
         self.contents.append(merged({"role": role, "parts": parts}, kept))

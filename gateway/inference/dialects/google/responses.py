@@ -27,7 +27,7 @@ def decode_response(body: Mapping[str, Any], origin: str) -> Response:
     if not isinstance(candidates, list) or not any(name in body for name in ANSWER):
         raise ValueError("this is no GenerateContentResponse")
     model, response_id = str(body.get("modelVersion") or ""), str(body.get("responseId") or "")
-    seed = response_id or repr(candidates)
+    seed = response_id or _fingerprint(body)
     found = [candidate for candidate in candidates if isinstance(candidate, dict)]
     choices = [
         decode_candidate(candidate, origin, CallIds(f"{seed}\n{number}"))
@@ -48,6 +48,14 @@ def decode_response(body: Mapping[str, Any], origin: str) -> Response:
         usage=read_usage(body.get("usageMetadata"), searches=searches_of(found, model)),
         extra=extra(kept),
     )
+
+
+def _fingerprint(body: Mapping[str, Any]) -> str:
+    """Tells one answer without an id from another."""
+    try:
+        return repr(body)
+    except RecursionError:
+        return ""
 
 
 def is_blocked(body: Mapping[str, Any]) -> bool:

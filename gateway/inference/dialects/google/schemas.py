@@ -15,6 +15,8 @@ _KEPT = (
     "title", "description", "default", "example", "required", "propertyOrdering", "pattern",
     "minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minimum", "maximum",
 )  # fmt: skip
+_NOTES = {"title", "description", "$defs"}
+_NUMBERS = (None, "INTEGER", "NUMBER")
 _FORMATS = {"date-time", "enum", "float", "double", "int32", "int64"}
 _SILENT = {
     "$schema", "$id", "$defs", "definitions", "$comment", "$anchor", "$ref", "type", "const", "enum", "anyOf",
@@ -56,8 +58,10 @@ def from_google(schema: Any) -> Any:
     if found.pop("nullable", None) is True:
         if isinstance(found.get("type"), str):
             found["type"] = [found["type"], "null"]
-        elif isinstance(found.get("anyOf"), list):
+        if isinstance(found.get("anyOf"), list):
             found["anyOf"].append({"type": "null"})
+        if isinstance(found.get("enum"), list):
+            found["enum"] = [*found["enum"], None]
     return found
 
 
@@ -105,7 +109,9 @@ class _Adaptation:
             self.lost.append(_join(path, "$ref"))
             return self._open(schema, target)
         beside = {name: value for name, value in schema.items() if name != "$ref"}
-        return self.node({**target, **beside}, path, {**seen, str(reference): count + 1})
+        members = beside.get("allOf")
+        beside["allOf"] = [target, *(members if isinstance(members, list) else ())]
+        return self.node(self._all_of(beside, path), path, {**seen, str(reference): count + 1})
 
     def _open(self, schema: Mapping[str, Any], target: Mapping[str, Any] | None) -> dict[str, Any]:
         """What is said of a schema whose inside is left open: its type and description."""
@@ -132,10 +138,14 @@ class _Adaptation:
         """One schema for all of them: properties and requirements together."""
         result = {name: value for name, value in schema.items() if name != "allOf"}
         for number, member in enumerate(schema["allOf"]):
-            reference = member.get("$ref") if isinstance(member, Mapping) else None
-            found = self._resolved(reference) if reference is not None else member
-            if not isinstance(found, Mapping) or found is schema:
-                self.lost.append(f"{_join(path, 'allOf')}[{number}]")
+            found = member
+            if isinstance(member, Mapping) and "$ref" in member:
+                target = self._resolved(member["$ref"])
+                beside = {name: value for name, value in member.items() if name != "$ref"}
+                found = None if target is None else {**target, **beside}
+            if not isinstance(found, Mapping):
+                if found is not True:
+                    self.lost.append(f"{_join(path, 'allOf')}[{number}]")
                 continue
             for name, value in found.items():
                 present = result.get(name)
@@ -145,7 +155,7 @@ class _Adaptation:
                     result[name] = list(dict.fromkeys([*present, *value]))
                 elif present is None:
                     result[name] = value
-                elif present != value and name not in {"title", "description", "$defs"}:
+                elif present != value and name not in _NOTES:
                     self.lost.append(f"{_join(path, 'allOf')}[{number}].{name}")
         return result
 
@@ -169,28 +179,42 @@ class _Adaptation:
         """``enum`` is for strings only; a number is told by its bounds."""
         if "const" in schema:
             values = [schema["const"]]
+            if "enum" in schema:
+                self.lost.append(_join(path, "enum"))
         elif isinstance(schema.get("enum"), list):
             values = list(schema["enum"])
         else:
             return
+        kind = result.get("type")
         if None in values:
-            result["nullable"] = True
+            if kind is None:
+                result["nullable"] = True
             values = [value for value in values if value is not None]
-        if values and all(isinstance(value, str) for value in values):
+        else:
+            result.pop("nullable", None)
+        if values and kind in (None, "STRING") and all(isinstance(value, str) for value in values):
             result.setdefault("type", "STRING")
             result["enum"] = values
-        elif values and all(type(value) in (int, float) for value in values):
-            whole = all(isinstance(value, int) for value in values)
-            kind = result.pop("type", "INTEGER" if whole else "NUMBER")
-            choices = [{"type": kind, "minimum": value, "maximum": value} for value in values]
+        elif values and kind in _NUMBERS and all(type(value) in (int, float) for value in values):
+            result.pop("type", None)
+            choices = [
+                {
+                    "type": kind or ("INTEGER" if isinstance(value, int) else "NUMBER"),
+                    "minimum": value,
+                    "maximum": value,
+                }
+                for value in values
+            ]
             result.update(choices[0] if len(choices) == 1 else {"anyOf": choices})
         elif values:
-            if all(isinstance(value, bool) for value in values):
-                result.setdefault("type", "BOOLEAN")
-            if set(map(repr, values)) != {"True", "False"}:
+            if kind is None and all(isinstance(value, bool) for value in values):
+                result["type"] = kind = "BOOLEAN"
+            if kind != "BOOLEAN" or set(map(repr, values)) != {"True", "False"}:
                 self.lost.append(_join(path, "const" if "const" in schema else "enum"))
-        elif not result.get("type"):
+        elif kind in (None, "NULL"):
             result["type"] = "NULL"
+        else:
+            self.lost.append(_join(path, "const" if "const" in schema else "enum"))
 
     def _bounds(self, schema: Mapping[str, Any], result: dict[str, Any], path: str) -> None:
         for name, inclusive, step in (
@@ -204,8 +228,8 @@ class _Adaptation:
                 self.lost.append(_join(path, name))
 
     def _format(self, schema: Mapping[str, Any], result: dict[str, Any], path: str) -> None:
-        if schema.get("format") in _FORMATS:
-            result["format"] = schema["format"]
+        if (name := schema.get("format")) is not None and str(name) in _FORMATS:
+            result["format"] = name
         elif "format" in schema:
             self.lost.append(_join(path, "format"))
 
@@ -219,14 +243,30 @@ class _Adaptation:
                 for name, value in properties.items()
             }
         if isinstance(schema.get("prefixItems"), list) and schema["prefixItems"]:
-            places = schema["prefixItems"]
-            items = [self.node(item, f"{path}.prefixItems[{at}]", seen) for at, item in enumerate(places)]
-            different = [item for at, item in enumerate(items) if item not in items[:at]]
-            result["items"] = different[0] if len(different) == 1 else {"anyOf": different}
-            if len(different) > 1 or "items" in schema:
-                self.lost.append(_join(path, "prefixItems"))
+            self._places(schema, result, path, seen)
         elif "items" in schema:
             result["items"] = self.node(schema["items"], _join(path, "items"), seen)
+
+    def _places(
+        self, schema: Mapping[str, Any], result: dict[str, Any], path: str, seen: Mapping[str, int]
+    ) -> None:
+        """An array's items one by one: any of them may then stand at any place."""
+        places = list(schema["prefixItems"])
+        rest = schema.get("items", True)
+        most = schema.get("maxItems")
+        if rest is False:
+            result.setdefault("maxItems", len(places))
+        elif not isinstance(most, int) or most > len(places):
+            places.append(rest)
+        items = [
+            self.node(item, f"{_join(path, 'prefixItems')}[{at}]", seen) for at, item in enumerate(places)
+        ]
+        different = [item for at, item in enumerate(items) if item not in items[:at]]
+        if {} in different:
+            different = [{}]
+        result["items"] = different[0] if len(different) == 1 else {"anyOf": different}
+        if any(item != items[0] for item in items):
+            self.lost.append(_join(path, "prefixItems"))
 
     def _alternatives(
         self, schema: Mapping[str, Any], result: dict[str, Any], path: str, seen: Mapping[str, int]
@@ -234,12 +274,23 @@ class _Adaptation:
         name = "anyOf" if isinstance(schema.get("anyOf"), list) else "oneOf"
         if not isinstance(schema.get(name), list):
             return
+        if name == "anyOf" and "oneOf" in schema:
+            self.lost.append(_join(path, "oneOf"))
         choices = [choice for choice in schema[name] if choice != {"type": "null"}]
-        if len(choices) < len(schema[name]):
+        if not choices and schema[name] and "type" not in result:
+            result["type"] = "NULL"
+        elif len(choices) < len(schema[name]) and "type" not in result:
             result["nullable"] = True
         adapted = [self.node(item, f"{_join(path, name)}[{at}]", seen) for at, item in enumerate(choices)]
+        empty = len(choices) < len(schema[name]) or any(item.get("nullable") for item in adapted)
+        if result.get("nullable") and not empty:
+            self.lost.append(_join(path, name))
         if len(adapted) == 1:
+            if any(result.get(key, value) != value for key, value in adapted[0].items() if key not in _NOTES):
+                self.lost.append(_join(path, name))
             result.update({key: value for key, value in adapted[0].items() if key not in result})
+        elif adapted and "anyOf" in result:
+            self.lost.append(_join(path, name))
         elif adapted:
             result["anyOf"] = adapted
 

@@ -16,6 +16,8 @@ from gateway.inference.dialects.google.streams import MAX_CANDIDATES
 from gateway.inference.dialects.google.usage import read_usage, searches_of
 from kit.json import NOT_JSON
 
+_COLLECTIONS = {"models", "tunedModels"}
+
 
 class GoogleWire:
     """Only providers speak this dialect, so there is no request of a client to read."""
@@ -24,10 +26,11 @@ class GoogleWire:
 
     def path_of(self, model: str, *, stream: bool) -> str:
         """Below the provider's root, with its query. ``model`` may be a tuned one (``tunedModels/…``)."""
-        collection, slash, name = model.rpartition("/")
-        place = f"{quote(collection, safe='')}/" if slash else "models/"
+        collection, slash, name = model.partition("/")
+        if not slash or collection not in _COLLECTIONS:
+            collection, name = "models", model
         method = ":streamGenerateContent?alt=sse" if stream else ":generateContent"
-        return f"/v1beta/{place}{quote(name, safe='')}{method}"
+        return f"/v1beta/{collection}/{quote(name, safe='')}{method}"
 
     def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002 - Gemini has none to forward
         headers = {"content-type": "application/json"}
