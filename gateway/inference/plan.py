@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.billing.prices import CostBound, bound_of
+from gateway.inference.dialects.carried import carries_foreign
 from gateway.inference.dialects.codec import Target
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.neutral import Request
@@ -99,12 +100,14 @@ def _passage(
     dialect: ClientDialect, model: Model, facts: RequestFacts, body: Mapping[str, Any], raw: bytes
 ) -> Passage:
     """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
-    carry the request."""
-    if dialect.name in model.provider.base_urls:
+    carry the request. A conversation that carries another maker's signatures is translated always: this
+    provider must not see them."""
+    if dialect.name in model.provider.base_urls and not carries_foreign(raw):
         return SameDialect(dialect.wire, facts, model.upstream_name, body, raw)
     request = dialect.codec.decode_request(body)
     refusal: Unsupported | None = None
-    for name in model.provider.base_urls:
+    spoken = sorted(model.provider.base_urls, key=lambda name: name != dialect.name)
+    for name in spoken:  # the client's own first, then the provider's preferred
         try:
             return _crossing(dialect, PROVIDER_DIALECTS[name], request, model)
         except Unsupported as unsupported:

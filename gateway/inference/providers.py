@@ -98,6 +98,7 @@ def _known_provider(
     moved = environ.get(_variable(name, "BASE_URL")) or own.base_url
     if own.dialect is not None and moved is None and own.dialect not in known.base_urls:
         raise BadSettings(f"providers.{name}.dialect: set base_url too, {name} is not known to speak it")
+    bases: Mapping[str, str]
     if own.dialect is not None:
         bases = {own.dialect: moved or known.base_urls[own.dialect]}
     elif moved is not None:  # only the preferred dialect and those at the same address move with it

@@ -149,15 +149,16 @@ async def _refusal(provider: str, response: aiohttp.ClientResponse, *, secret: b
     finally:
         response.close()
     details = {"provider": provider, "upstream_status": status}
+    retry_after = response.headers.get("retry-after")
+    headers = {"retry-after": retry_after} if retry_after and retry_after.isascii() else None
     if status in {400, 404, 405, 409, 413, 415, 422}:
         return ProviderRefused(status, _readable(body, secret), provider)
     if status == 429 or status == 529:
-        retry_after = response.headers.get("retry-after")
         error = UpstreamFailed(
             f"{provider} is {'limiting our rate' if status == 429 else 'overloaded'}; try again later",
             code="upstream_rate_limit" if status == 429 else "overloaded",
             details=details,
-            headers={"retry-after": retry_after} if retry_after and retry_after.isascii() else None,
+            headers=headers,
         )
         error.status = status
         error.type = "rate_limit_error" if status == 429 else "overloaded_error"
@@ -170,11 +171,18 @@ async def _refusal(provider: str, response: aiohttp.ClientResponse, *, secret: b
         )
     if status in {408, 504}:
         return UpstreamTimeout(
-            f"{provider} timed out (status {status})", code="upstream_timeout", details=details
+            f"{provider} timed out (status {status})",
+            code="upstream_timeout",
+            details=details,
+            headers=headers,
         )
     if status == 503:
-        return UpstreamUnavailable(f"{provider} is unavailable", code="upstream_unavailable", details=details)
-    return UpstreamFailed(f"{provider} failed (status {status})", code="upstream_error", details=details)
+        return UpstreamUnavailable(
+            f"{provider} is unavailable", code="upstream_unavailable", details=details, headers=headers
+        )
+    return UpstreamFailed(
+        f"{provider} failed (status {status})", code="upstream_error", details=details, headers=headers
+    )
 
 
 def _secret(headers: Mapping[str, str]) -> bytes:

@@ -166,7 +166,7 @@ def test_a_known_provider_is_on_when_its_key_is_set(
 ) -> None:
     found = configured_providers(Settings(), environ)
     assert {name: (p.api_keys[0], *p.base_urls.values()) for name, p in found.items()} == on
-    assert all(key not in repr(found) for key, _ in on.values())
+    assert all(key not in repr(found) for key, *_ in on.values())
 
 
 def test_every_known_provider_can_be_switched_on() -> None:

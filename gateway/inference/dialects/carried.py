@@ -62,6 +62,11 @@ def unwrap(text: str) -> Carried | None:
         return None
 
 
+def carries_foreign(raw: bytes) -> bool:
+    """Whether a request's body may hold something that was wrapped here."""
+    return _PREFIX.encode() in raw or _ID_MARK.encode() in raw
+
+
 def with_signature(tool_id: str, signature: str | None) -> str:
     """A tool id that carries a Google thought signature."""
     return tool_id if signature is None else f"{tool_id}{_ID_MARK}{_encoded(signature.encode())}"

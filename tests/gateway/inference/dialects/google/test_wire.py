@@ -20,19 +20,19 @@ WIRE = GoogleWire()
     ],
 )
 def test_the_path_names_model_and_method(model: str, stream: bool, path: str) -> None:
-    assert WIRE.path(model, stream=stream) == path
+    assert WIRE.path_of(model, stream=stream) == path
 
 
 def test_a_model_cannot_lead_elsewhere() -> None:
     for model in ("../../v1/other", "../other", "models/../other", "a/b"):
-        steps = WIRE.path(model, stream=False).split("/")
+        steps = WIRE.path_of(model, stream=False).split("/")
         assert len(steps) == 4
         assert ".." not in steps
 
 
 def test_the_key_is_in_its_header() -> None:
-    assert WIRE.request_headers("k") == {"content-type": "application/json", "x-goog-api-key": "k"}
-    assert WIRE.request_headers(None) == {"content-type": "application/json"}
+    assert WIRE.request_headers("k", {}) == {"content-type": "application/json", "x-goog-api-key": "k"}
+    assert WIRE.request_headers(None, {}) == {"content-type": "application/json"}
 
 
 def test_usage_of_an_answer() -> None:
