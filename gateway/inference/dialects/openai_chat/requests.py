@@ -98,10 +98,15 @@ def _decode_top_k(fields: Fields) -> int | None:
 
 
 def _decode_stream_options(fields: Fields) -> bool:
-    options = fields.peek("stream_options")
-    if options is None:
+    """What else is in it stays in the rest."""
+    given = fields.peek("stream_options")
+    if given is None:
         return False
-    return Fields(options, "stream_options").flag("include_usage") or False
+    options = Fields(given, "stream_options")
+    usage = options.flag("include_usage") or False
+    if not options.rest() and usage:
+        fields.take("stream_options")
+    return usage
 
 
 def encode_request(request: Request, target: Target) -> Encoded:
