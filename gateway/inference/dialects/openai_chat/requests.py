@@ -41,7 +41,6 @@ _NEUTRAL_NAMES = {
 def decode_request(body: Mapping[str, Any]) -> Request:
     """Raises InvalidRequest naming the field and what was expected."""
     fields = Fields(body)
-    model = text_field(body, "model")
     fields.take("model")
     system, messages = decode_messages(fields)
     limit, spelling = _decode_limit(fields)
@@ -50,7 +49,7 @@ def decode_request(body: Mapping[str, Any]) -> Request:
     stream = fields.flag("stream") or False
     usage = _decode_stream_options(fields)
     request = Request(
-        model=model,
+        model=text_field(body, "model"),
         messages=messages,
         system=system,
         tools=decode_tools(fields),
