@@ -13,7 +13,7 @@ from gateway.inference.dialects.neutral import (
     ToolUse,
 )
 from gateway.inference.dialects.openai_chat.calls import decode_call
-from gateway.inference.dialects.openai_chat.extras import DIALECT, extra
+from gateway.inference.dialects.openai_chat.extras import DIALECT, extra, own_fields
 from gateway.inference.dialects.openai_chat.parts import decode_cache, decode_part
 from gateway.inference.dialects.openai_chat.reading import Fields, wrong
 from gateway.inference.dialects.openai_chat.thoughts import decode_thoughts
@@ -50,8 +50,7 @@ def _system(message: Fields, role: str) -> list[Text]:
         texts.append(part)
     spelling = {"role": role, "parts": isinstance(content, list), "rest": message.rest()}
     if texts:
-        first = texts[0].extra
-        texts[0].extra = extra(first.fields if first else {}, message=spelling)
+        texts[0].extra = extra(own_fields(texts[0].extra), message=spelling)
     return texts
 
 

@@ -41,7 +41,6 @@ _NEUTRAL_NAMES = {
 def decode_request(body: Mapping[str, Any]) -> Request:
     """Raises InvalidRequest naming the field and what was expected."""
     fields = Fields(body)
-    model = text_field(body, "model")
     fields.take("model")
     system, messages = decode_messages(fields)
     limit, spelling = _decode_limit(fields)
@@ -50,7 +49,7 @@ def decode_request(body: Mapping[str, Any]) -> Request:
     stream = fields.flag("stream") or False
     usage = _decode_stream_options(fields)
     request = Request(
-        model=model,
+        model=text_field(body, "model"),
         messages=messages,
         system=system,
         tools=decode_tools(fields),
@@ -98,10 +97,15 @@ def _decode_top_k(fields: Fields) -> int | None:
 
 
 def _decode_stream_options(fields: Fields) -> bool:
-    options = fields.peek("stream_options")
-    if options is None:
+    """What else is in it stays in the rest."""
+    given = fields.peek("stream_options")
+    if given is None:
         return False
-    return Fields(options, "stream_options").flag("include_usage") or False
+    options = Fields(given, "stream_options")
+    usage = options.flag("include_usage") or False
+    if not options.rest() and usage:
+        fields.take("stream_options")
+    return usage
 
 
 def encode_request(request: Request, target: Target) -> Encoded:

@@ -199,10 +199,14 @@ def _add_server_tool(
             fields.setdefault("tools", []).append(tool.data)
     elif tool.kind == "web_search":
         fields[WEB_SEARCH] = _web_search_options(tool.data, place, encoding)
-    elif request.tool_choice is not None and request.tool_choice.tool in {tool.kind, tool.data.get("name")}:
+    elif _is_forced(tool, request.tool_choice):
         raise encoding.refuse("tool_choice", f"has no {tool.kind} tool")
     else:
         encoding.drop(place)
+
+
+def _is_forced(tool: ServerTool, choice: ToolChoice | None) -> bool:
+    return choice is not None and choice.mode == "tool" and choice.tool in {tool.kind, tool.data.get("name")}
 
 
 def _web_search_options(data: Mapping[str, Any], place: str, encoding: Encoding) -> dict[str, Any]:

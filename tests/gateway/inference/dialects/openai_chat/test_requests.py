@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.inference.dialects.codec import Quirks, Target
+from gateway.inference.dialects.codec import Quirks, Target, left_out
 from gateway.inference.dialects.neutral import (
     Audio,
     Cache,
@@ -57,6 +57,15 @@ def function(name: str = "f", **fields: Any) -> dict[str, Any]:
 
 
 WHOLE: list[dict[str, Any]] = [
+    {
+        "messages": [
+            {
+                "role": "system",
+                "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}, "x": 1}],
+            },
+            USER,
+        ]
+    },
     {
         "messages": [
             {"role": "system", "content": "Be brief."},
@@ -427,6 +436,24 @@ def test_cache_breakpoints_of_clients_become_neutral() -> None:
     assert request.messages[2].content[0].cache == Cache()  # type: ignore[union-attr]
 
 
+def test_what_the_neutral_form_carries_is_not_missed_by_other_dialects() -> None:
+    control = {"cache_control": {"type": "ephemeral"}}
+    request = CODEC.decode_request(
+        body(
+            messages=[{"role": "user", "content": [{"type": "text", "text": "u", **control}]}],
+            tools=[{**function(), **control}],
+            thinking={"type": "enabled"},
+            top_k=3,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    kept = [request.messages[0].content[0].extra, request.tools[0].extra, request.extra]  # type: ignore[union-attr]
+    assert request.reasoning is not None
+    for extra in [*kept, request.reasoning.extra]:
+        assert left_out(extra, "anthropic") == ()
+
+
 def test_openais_own_breakpoints_become_neutral_too() -> None:
     part = {"type": "text", "text": "u", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
     request = CODEC.decode_request(body(messages=[{"role": "user", "content": [part]}]))
@@ -551,6 +578,9 @@ def test_web_search_of_another_dialect() -> None:
 def test_server_tools_without_counterpart_are_dropped_unless_forced() -> None:
     tool = ServerTool(dialect="anthropic", kind="code_execution", data={"name": "code_execution"})
     assert CODEC.encode_request(user(tools=[tool]), target()).dropped == ("tools[0]",)
+    nameless = ServerTool(dialect="openai-responses", kind="tool_search", data={"type": "tool_search"})
+    free = user(tools=[nameless, Tool(name="f")], tool_choice=ToolChoice(mode="auto"))
+    assert CODEC.encode_request(free, target()).dropped == ("tools[0]",)
     forced = user(tools=[tool], tool_choice=ToolChoice(mode="tool", tool="code_execution"))
     with pytest.raises(Unsupported) as refused:
         CODEC.encode_request(forced, target())
