@@ -7,7 +7,7 @@ from gateway.inference.dialects.google import NAME
 from gateway.inference.dialects.google.calls import arguments_of
 from gateway.inference.dialects.google.drops import Drops
 from gateway.inference.dialects.google.media import Media, encode_media
-from gateway.inference.dialects.google.parts import SIGNS_NEXT
+from gateway.inference.dialects.google.parts import SIGNS_NEXT, WHOLE_PART, hidden_part
 from gateway.inference.dialects.google.reading import merged, own
 from gateway.inference.dialects.neutral import (
     Audio,
@@ -37,8 +37,12 @@ def model_parts(blocks: list[Block], place: str, drops: Drops) -> list[dict[str,
             if block.data.startswith(SIGNS_NEXT):
                 waiting.append(block.data.removeprefix(SIGNS_NEXT))
             else:
-                part = merged({"text": "", "thoughtSignature": block.data}, own(block.extra))
-                (late if texts and at < texts[0] else parts).append(part)
+                part = hidden_part(block.data)
+                moved = texts and at < texts[0] and not block.data.startswith(WHOLE_PART)
+                if part is None:
+                    drops.add(spot)
+                else:
+                    (late if moved else parts).append(merged(part, own(block.extra)))
             continue
         made = plain_parts(block, spot, drops)
         if isinstance(block, Text) and waiting:

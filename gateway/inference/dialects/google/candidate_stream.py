@@ -8,7 +8,7 @@ from gateway.inference.dialects.google.calls import CallIds
 from gateway.inference.dialects.google.citations import passages
 from gateway.inference.dialects.google.finish import reason_of, stop_of
 from gateway.inference.dialects.google.logprobs import decode_logprobs
-from gateway.inference.dialects.google.parts import SIGNS_NEXT
+from gateway.inference.dialects.google.parts import SIGNS_NEXT, WHOLE_PART
 from gateway.inference.dialects.google.reading import extra
 from gateway.inference.dialects.google.responses import decode_blocks
 from gateway.inference.dialects.neutral import (
@@ -96,7 +96,8 @@ class CandidateStream:
         elif isinstance(block, Thinking):
             self._more_thinking(block, events)
         elif isinstance(block, HiddenThinking):
-            if isinstance(self._open, Text) and self._held is None:
+            whole = block.data.startswith(WHOLE_PART)
+            if isinstance(self._open, Text) and self._held is None and not whole:
                 self._held = HiddenThinking(
                     data=block.data.removeprefix(SIGNS_NEXT), origin=block.origin, extra=block.extra
                 )

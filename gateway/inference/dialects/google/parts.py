@@ -3,7 +3,8 @@
 A thought signature must come back with its very part. A call's is in ``ToolUse.signature``, a thought's in
 ``Thinking.signature``. That of a text is a HiddenThinking, since clients of any dialect replay those: right
 before the text, marked ``next:``, where the text has content; else, unmarked, where its own empty part was
-(streams end with one).
+(streams end with one). Signed parts that only Google knows (calls of its own tools, code that it ran) are
+HiddenThinking as a whole, marked ``part:``; unsigned ones are ServerBlocks.
 """
 
 from typing import Any
@@ -23,9 +24,11 @@ from gateway.inference.dialects.neutral import (
     ToolResult,
     ToolUse,
 )
+from kit.json import NOT_JSON
 
 SIGNS_NEXT = "next:"
 """Signatures are base64, which has no colon."""
+WHOLE_PART = "part:"
 WHOLE_RESPONSE = "_wholeResponse"
 """Marks a result whose text is the whole ``response`` object, not its ``output`` or ``error``."""
 NO_RESULT_ID = {"functionResponse": {"id": None}}
@@ -54,6 +57,8 @@ def decode_part(value: Any, path: str, ids: CallIds, origin: str = NAME) -> list
             return [decode_inline(inner, fields.rest() | signed)]
         if (file := fields.object("fileData")) is not None:
             return [decode_file(Fields(file, fields.path("fileData")), fields.rest() | signed)]
+    if signature is not None:
+        return [HiddenThinking(data=WHOLE_PART + _json(dict(value), path), origin=origin)]
     return [ServerBlock(dialect=NAME, data=dict(value))]
 
 
@@ -104,6 +109,17 @@ def _result(fields: Fields, ids: CallIds, rest: dict[str, Any]) -> ToolResult:
         name=name,
         extra=extra(rest),
     )
+
+
+def hidden_part(data: str) -> dict[str, Any] | None:
+    """The part of a HiddenThinking that is not marked ``next:``; None if it was tampered with."""
+    if not data.startswith(WHOLE_PART):
+        return {"text": "", "thoughtSignature": data}
+    try:
+        found = msgspec.json.decode(data.removeprefix(WHOLE_PART))
+    except NOT_JSON:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _json(value: dict[str, Any], path: str) -> str:

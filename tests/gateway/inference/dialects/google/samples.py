@@ -109,6 +109,7 @@ RICH = frames(
         {"functionCall": {"id": "x", "name": "g", "args": {}}},
     ),
     chunk({"executableCode": {"language": "PYTHON", "code": "1"}}),
+    chunk({"toolCall": {"toolType": "FILE_SEARCH", "id": "s"}, "thoughtSignature": "dG9vbA=="}),
     chunk({"inlineData": {"mimeType": "image/png", "data": "aWs="}}),
     chunk({"text": "Fast"}),
     chunk({"text": " fertig", "thoughtSignature": "bWlk"}),

@@ -214,3 +214,10 @@ def test_empty_results_and_texts() -> None:
     contents = body(request)["contents"]
     assert contents[0]["parts"] == contents[3]["parts"] == [{"text": ""}]
     assert contents[2]["parts"][0]["functionResponse"]["response"] == {"output": ""}
+
+
+def test_a_part_that_was_tampered_with_is_left_out_by_name() -> None:
+    for data in ("part:{", "part:[]"):
+        found = encoded(ask(USER, said(HiddenThinking(data=data, origin="google"))))
+        assert len(found.body["contents"]) == 1
+        assert found.dropped == ("messages[1].content[0]",)

@@ -106,7 +106,7 @@ def test_what_others_understand_of_an_answer() -> None:
     assert (response.id, response.model) == ("r", "gemini-3-pro")
     first, blocked, malformed = response.choices
     assert [type(block) for block in first.content] == [
-        Thinking, HiddenThinking, Text, ToolUse, ToolUse, Image, Audio, ServerBlock, ServerBlock,
+        Thinking, HiddenThinking, Text, ToolUse, ToolUse, Image, Audio, ServerBlock, HiddenThinking,
         ServerBlock, HiddenThinking,
     ]  # fmt: skip
     one, two = [block for block in first.content if isinstance(block, ToolUse)]

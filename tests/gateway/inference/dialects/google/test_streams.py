@@ -64,6 +64,10 @@ def test_everything() -> None:
         first,
         second,
         ServerBlock(dialect="google", data={"executableCode": {"language": "PYTHON", "code": "1"}}),
+        HiddenThinking(
+            data='part:{"toolCall":{"toolType":"FILE_SEARCH","id":"s"},"thoughtSignature":"dG9vbA=="}',
+            origin="google",
+        ),
         Image(source=Inline(media_type="image/png", data="aWs=")),
         Text(text=""),
         HiddenThinking(data="bWlk", origin="google"),
@@ -75,12 +79,12 @@ def test_everything() -> None:
     for event in found:
         if isinstance(event, TextDelta | ArgumentsDelta):
             texts[event.index] = texts.get(event.index, "") + event.text
-    assert texts == {0: "Hm…so", 2: "Grüß Gott 👋", 3: '{"a":"ö"}', 4: "{}", 7: "Fast fertig", 9: "Und"}
+    assert texts == {0: "Hm…so", 2: "Grüß Gott 👋", 3: '{"a":"ö"}', 4: "{}", 8: "Fast fertig", 10: "Und"}
     assert SignatureDelta(index=0, signature="dGhpbms=") in found
     (cited,) = [event for event in found if isinstance(event, CitationDelta)]
-    assert (cited.index, cited.citation.url, cited.citation.end) == (9, "https://a.example", 3)
+    assert (cited.index, cited.citation.url, cited.citation.end) == (10, "https://a.example", 3)
     stopped = [event.index for event in found if isinstance(event, BlockStopped)]
-    assert stopped == list(range(11))
+    assert stopped == list(range(12))
     finished = found[-2]
     assert isinstance(finished, ChoiceFinished)
     assert finished.stop == "tool_use"
