@@ -3,6 +3,7 @@
 Both ways answer the same questions, so that pricing, sending and settling are written once.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.codec import StreamDecoder, StreamEncoder, Target
+from gateway.inference.dialects.codec import Quirks, StreamDecoder, StreamEncoder, Target
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
 from gateway.inference.dialects.neutral import Event, Failed, Finished, Request, Started
 from gateway.inference.dialects.registry import ClientDialect, Dialect
@@ -77,6 +78,7 @@ class SameDialect:
     upstream_model: str
     body: Mapping[str, Any]
     raw: bytes
+    quirks: Quirks
     dropped: tuple[str, ...] = ()
 
     @property
@@ -93,11 +95,13 @@ class SameDialect:
         return self.dialect.request_headers(api_key, client_headers)
 
     def outgoing(self, max_tokens: int | None) -> bytes:
-        patched = self.dialect.patch(self.body, self.facts, model=self.upstream_model, max_tokens=max_tokens)
-        if patched is None:
+        changes = self.dialect.patch(
+            self.body, self.facts, model=self.upstream_model, max_tokens=max_tokens, quirks=self.quirks
+        )
+        if not changes:
             return self.raw
-        changed = {name: value for name, value in patched.items() if value is not self.body.get(name)}
-        return msgspec.json.encode({**_decode_fields(self.raw), **changed})
+        patched = {**_decode_fields(self.raw), **changes}
+        return msgspec.json.encode({n: v for n, v in patched.items() if v is not msgspec.UNSET})
 
     def answer(self, body: bytes) -> tuple[bytes, TokenUsage | None]:
         return body, self.dialect.response_usage(_object(body))
@@ -157,6 +161,8 @@ class Crossing:
 
     def answer(self, body: bytes) -> tuple[bytes, TokenUsage | None]:
         response = self.provider.codec.decode_response(_object(body), self.target.origin)
+        if response.created_s is None:
+            response = msgspec.structs.replace(response, created_s=int(time.time()))
         return msgspec.json.encode(self.client.codec.encode_response(response, self.request)), response.usage
 
     def content_type(self, upstream: str) -> str:  # noqa: ARG002 - the client's dialect decides
@@ -208,6 +214,8 @@ class CrossingTap:
     def _forward(self, events: list[Event]) -> bytes:
         frames = []
         for event in events:
+            if isinstance(event, Started) and event.created_s is None:
+                event = msgspec.structs.replace(event, created_s=int(time.time()))
             self._note(event)
             frames.append(self._encoder.feed(event))
         return b"".join(frames)

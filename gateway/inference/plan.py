@@ -103,7 +103,7 @@ def _passage(
     carry the request. A conversation that carries another maker's signatures is translated always: this
     provider must not see them."""
     if dialect.name in model.provider.base_urls and not carries_foreign(raw):
-        return SameDialect(dialect.wire, facts, model.upstream_name, body, raw)
+        return SameDialect(dialect.wire, facts, model.upstream_name, body, raw, model.provider.quirks)
     request = dialect.codec.decode_request(body)
     refusal: Unsupported | None = None
     spoken = sorted(model.provider.base_urls, key=lambda name: name != dialect.name)

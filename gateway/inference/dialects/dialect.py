@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.billing.prices import TokenUsage
+from gateway.inference.dialects.codec import Quirks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,16 @@ class WireDialect(Endpoint, Protocol):
         ...
 
     def patch(
-        self, body: Mapping[str, Any], facts: RequestFacts, *, model: str, max_tokens: int | None
-    ) -> dict[str, Any] | None:
-        """The changed body, or None if the caller's bytes can go as they are. ``max_tokens`` lowers it."""
+        self,
+        body: Mapping[str, Any],
+        facts: RequestFacts,
+        *,
+        model: str,
+        max_tokens: int | None,
+        quirks: Quirks,
+    ) -> dict[str, Any]:
+        """The fields to change, ``msgspec.UNSET`` for those to take out; empty if the caller's bytes can go
+        as they are. ``max_tokens`` lowers the limit (per choice)."""
         ...
 
     def response_usage(self, body: Mapping[str, Any]) -> TokenUsage | None:

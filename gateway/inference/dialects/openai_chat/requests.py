@@ -156,6 +156,10 @@ def _stream_fields(request: Request) -> dict[str, Any]:
 def _adapt(body: dict[str, Any], encoding: Encoding) -> None:
     """Take out what the provider does not know, refuse what it cannot honour."""
     quirks = encoding.quirks
+    if not quirks.stream_usage_option:
+        body.pop("stream_options", None)
+    if quirks.seed_field != "seed" and "seed" in body:
+        body[quirks.seed_field] = body.pop("seed")
     if quirks.max_tokens_field == "max_tokens" and "max_completion_tokens" in body:
         body.setdefault("max_tokens", body["max_completion_tokens"])
         del body["max_completion_tokens"]

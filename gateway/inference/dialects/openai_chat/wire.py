@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN
+from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.fields import Count, optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
@@ -82,20 +83,27 @@ class OpenAIChatDialect:
         *,
         model: str,
         max_tokens: int | None,
-    ) -> dict[str, Any] | None:
+        quirks: Quirks,
+    ) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if facts.model != model:
             changes["model"] = model
+        limits = [name for name in ("max_tokens", "max_completion_tokens") if name in body]
+        if quirks.max_tokens_field == "max_tokens" and "max_completion_tokens" in limits:
+            # A provider that does not know the newer name would answer without any limit.
+            changes |= {"max_completion_tokens": msgspec.UNSET, "max_tokens": facts.max_tokens}
+            limits = ["max_tokens"]
         if max_tokens is not None:
-            limit = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
-            changes[limit] = max_tokens
-        if facts.stream and not facts.wants_usage:
+            changes |= dict.fromkeys(limits or [quirks.max_tokens_field], max_tokens)
+        if not quirks.stream_usage_option and "stream_options" in body:
+            changes["stream_options"] = msgspec.UNSET
+        elif quirks.stream_usage_option and facts.stream and not facts.wants_usage:
             options = body.get("stream_options")
             changes["stream_options"] = {
                 **(options if isinstance(options, dict) else {}),
                 "include_usage": True,
             }
-        return {**body, **changes} if changes else None
+        return changes
 
     def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:
         headers = {"content-type": "application/json"}

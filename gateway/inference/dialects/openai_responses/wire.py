@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN, DEFAULT_WEB_SEARCHES
+from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
@@ -52,18 +53,19 @@ class OpenAIResponsesDialect:
 
     def patch(
         self,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any],  # noqa: ARG002 - the dialects share a shape
         facts: RequestFacts,
         *,
         model: str,
         max_tokens: int | None,
-    ) -> dict[str, Any] | None:
+        quirks: Quirks,  # noqa: ARG002 - the dialects share a shape
+    ) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if facts.model != model:
             changes["model"] = model
         if max_tokens is not None:
             changes["max_output_tokens"] = max_tokens
-        return {**body, **changes} if changes else None
+        return changes
 
     def request_headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:
         headers = {"content-type": "application/json"}
