@@ -106,15 +106,15 @@ def decode_choice(value: Any, path: str = "tool_choice") -> ToolChoice:
     kind = choice.peek("type")
     if kind in ("function", "custom"):
         name = choice.text("name")
-        rest = choice.fields() if kind == "custom" else {}
-        return ToolChoice(mode="tool", tool=name, extra=extra(rest))
+        note = {"_choice": {"type": kind, "name": name}} if kind == "custom" else {}
+        return ToolChoice(mode="tool", tool=name, extra=extra(note))
     if kind == "allowed_tools":
         return _decode_allowed(choice)
     if not isinstance(kind, str):
         refuse(choice.at("type"), "a type of choice")
     name = choice.peek("name") or choice.peek("server_label") or kind
     known = "web_search" if is_web_search(kind) else str(name)
-    return ToolChoice(mode="tool", tool=known, extra=extra(choice.fields()))
+    return ToolChoice(mode="tool", tool=known, extra=extra({"_choice": choice.fields()}))
 
 
 def _decode_allowed(choice: Reader) -> ToolChoice:
@@ -133,7 +133,7 @@ def _decode_allowed(choice: Reader) -> ToolChoice:
     return ToolChoice(
         mode="any" if mode == "required" else "auto",
         allowed=names,
-        extra=None if plain else extra({"tools": tools}),
+        extra=None if plain else extra({"_tools": tools}),
     )
 
 
@@ -141,14 +141,12 @@ def encode_choice(choice: ToolChoice, tools: Sequence[Tool | ServerTool], encodi
     """Raises Unsupported for a tool that there is not on this side."""
     kept = encoding.kept(choice.extra, "tool_choice")
     if choice.mode == "tool":
-        if kept:
-            return kept | {"name": choice.tool} if kept["type"] == "custom" else kept
-        return _named(choice.tool or "", tools)
+        return kept.get("_choice") or _named(choice.tool or "", tools)
     if choice.allowed is not None and choice.mode != "none":
         return {
             "type": "allowed_tools",
             "mode": "required" if choice.mode == "any" else "auto",
-            "tools": kept.get("tools") or [_reference(name, tools) for name in choice.allowed],
+            "tools": kept.get("_tools") or [_reference(name, tools) for name in choice.allowed],
         }
     return encoding.target.quirks.tool_choice_any if choice.mode == "any" else choice.mode
 

@@ -478,4 +478,4 @@ def test_changes_to_a_decoded_request_are_written() -> None:
     read = CODEC.decode_request({"model": "m", "input": "Hi", "stream": False, "user": "a"})
     written = CODEC.encode_request(replace(read, stream=True, user="b", max_tokens=7), TARGET).body
     assert (written["stream"], written["max_output_tokens"]) == (True, 7)
-    assert (written["user"], written["safety_identifier"]) == ("a", "b")
+    assert written["user"] == "b"
