@@ -42,9 +42,6 @@ def envelope(request: Request) -> dict[str, Any]:
         text["format"] = encode_output(request.output, encoding)
     reasoning = encode_reasoning_options(request.reasoning, encoding) if request.reasoning else None
     choice = request.tool_choice
-    repeated = {name: asked[name] for name in _ECHOED if asked.get(name) is not None}
-    if request.user is not None:
-        repeated[asked.get("_user", "safety_identifier")] = request.user
     return {
         "object": "response",
         "status": "in_progress",
@@ -70,8 +67,15 @@ def envelope(request: Request) -> dict[str, Any]:
         "truncation": "disabled",
         "usage": None,
         "user": None,
-        **repeated,
+        **_repeated(request, asked),
     }
+
+
+def _repeated(request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+    repeated = {name: asked[name] for name in _ECHOED if asked.get(name) is not None}
+    if request.user is not None:
+        repeated[asked.get("_user", "safety_identifier")] = request.user
+    return repeated
 
 
 def ending(stop: StopReason | None, *, refused: bool) -> Ending:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.dialect import RequestFacts
+from gateway.inference.dialects.dialect import RequestFacts, WireDialect
 from gateway.inference.dialects.openai_responses.wire import OpenAIResponsesDialect
 from kit.errors import HeddleError, InvalidRequest, Unsupported
 from tests.gateway.inference.dialects.openai_responses.exchange import (
@@ -21,7 +21,7 @@ from tests.gateway.inference.dialects.openai_responses.exchange import (
 )
 from tests.gateway.inference.dialects.openai_responses.sdk import events_of
 
-WIRE = OpenAIResponsesDialect()
+WIRE: WireDialect = OpenAIResponsesDialect()
 FACTS = RequestFacts("m", stream=True, max_tokens=None)
 SEARCH = {"type": "web_search_call", "id": "ws", "status": "completed", "action": {"type": "search"}}
 USAGE = TokenUsage(
