@@ -187,6 +187,8 @@ class CallWriter:
         return self._address
 
     def _tell(self) -> None:
+        if not self._told and self._field == "arguments" and not "".join(self._arguments).strip():
+            return  # if no more comes, this is a call without arguments
         for text in self._arguments[self._told :]:
             fields = self._announce() | {"delta": text}
             self._frames.emit(_CALL_EVENTS[self._field] + "delta", fields)
