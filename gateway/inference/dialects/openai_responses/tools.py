@@ -68,7 +68,7 @@ def encode_tools(tools: Sequence[Tool | ServerTool], encoding: Encoding) -> list
 
 
 def _encode_tool(tool: Tool, place: str, encoding: Encoding) -> dict[str, Any]:
-    kept = encoding.kept(tool.extra, place)
+    kept = _chat_format(tool) or encoding.kept(tool.extra, place)
     encoding.cache(tool.cache, kept, place)
     encoded: dict[str, Any] = {"type": "custom" if tool.custom else "function", "name": tool.name}
     if tool.description is not None:
@@ -79,6 +79,15 @@ def _encode_tool(tool: Tool, place: str, encoding: Encoding) -> dict[str, Any]:
         if tool.strict is not None or not encoding.own:
             encoded["strict"] = tool.strict or False  # OpenAI takes a missing one for true
     return encoded | kept
+
+
+def _chat_format(tool: Tool) -> dict[str, Any] | None:
+    """The format of a tool of OpenAI Chat that takes text, whose grammar is one level deeper there."""
+    if tool.extra is None or tool.extra.dialect != "openai-chat" or tool.extra.fields.keys() != {"format"}:
+        return None
+    given = tool.extra.fields["format"]
+    grammar = given.get("grammar") if isinstance(given, dict) else None
+    return {"format": {"type": "grammar", **grammar} if isinstance(grammar, dict) else given}
 
 
 def _encode_search(tool: ServerTool, place: str, encoding: Encoding) -> dict[str, Any]:
