@@ -58,7 +58,9 @@ def decode_part(value: Any, path: str, natural: str) -> Block:
 
 def _text(reader: Reader) -> Text:
     citations = None
-    if reader.peek("annotations"):
+    if reader.peek("annotations") == []:
+        reader.keep("_annotations", reader.take("annotations"))
+    elif reader.peek("annotations") is not None:
         annotations = reader.maybe_list("annotations") or []
         citations = [
             decode_annotation(Reader(value, f"{reader.at('annotations')}[{number}]").fields())
@@ -68,10 +70,11 @@ def _text(reader: Reader) -> Text:
 
 
 def _cache(reader: Reader) -> Cache | None:
-    """The breakpoint stays in the rest: its lifetimes (30m, 12h) have no equal elsewhere."""
-    point = reader.peek("prompt_cache_breakpoint")
+    """The breakpoint is noted: its lifetimes (30m, 12h) have no equal elsewhere."""
+    point = reader.take("prompt_cache_breakpoint")
     if point is None:
         return None
+    reader.keep("_cache", point)
     return Cache(ttl="1h" if Reader(point, reader.at("prompt_cache_breakpoint")).maybe_text("ttl") else None)
 
 
@@ -178,9 +181,9 @@ def encode_part(block: Block, natural: str, place: str, encoding: Encoding) -> l
 
 def _encode_text(block: Text, natural: str, place: str, encoding: Encoding) -> dict[str, Any]:
     kept = encoding.kept(block.extra, place)
-    kept.pop("_item", None)
-    kept.pop("_continues", None)
-    part: dict[str, Any] = {"type": natural, "text": block.text, **kept}
+    breakpoint_ = encoding.cache(block.cache, kept, place)
+    fields = {name: value for name, value in kept.items() if not name.startswith("_")} | breakpoint_
+    part: dict[str, Any] = {"type": natural, "text": block.text, **fields}
     if block.citations:
         annotations = []
         for number, citation in enumerate(block.citations):
@@ -191,9 +194,8 @@ def _encode_text(block: Text, natural: str, place: str, encoding: Encoding) -> d
                 annotations.append(annotation)
         if part["type"] == "output_text":
             part["annotations"] = annotations
-    elif part["type"] == "output_text" and not encoding.own:
+    elif "_annotations" in kept or (part["type"] == "output_text" and not encoding.own):
         part["annotations"] = []
-    encoding.cache(block.cache, kept, place)
     return part
 
 
@@ -211,8 +213,7 @@ def _encode_image(block: Image, place: str, encoding: Encoding) -> dict[str, Any
         raise Unsupported(f"{place}.source: this model cannot fetch the image", param=f"{place}.source")
     if block.detail is not None:
         part["detail"] = block.detail
-    encoding.cache(block.cache, kept, place)
-    return part | kept
+    return part | encoding.cache(block.cache, kept, place) | kept
 
 
 def _encode_document(block: Document, place: str, encoding: Encoding) -> list[dict[str, Any]]:
@@ -239,9 +240,8 @@ def _encode_document(block: Document, place: str, encoding: Encoding) -> list[di
         raise Unsupported(f"{place}.source: the file lies at another provider", param=f"{place}.source")
     if block.citations:
         encoding.drop(f"{place}.citations")
-    encoding.cache(block.cache, kept, place)
     before = [{"type": "input_text", "text": block.context}] if block.context else []
-    return [*before, part | kept]
+    return [*before, part | encoding.cache(block.cache, kept, place) | kept]
 
 
 def _data_url(source: Inline, kept: dict[str, Any]) -> str:

@@ -26,7 +26,12 @@ class Encoding:
         self.dropped += [f"{place}.{name}" for name in left_out(kept, NAME)]
         return own(kept)
 
-    def cache(self, cache: Cache | None, kept: dict[str, Any], place: str) -> None:
-        """OpenAI caches by itself; breakpoints are only for its newest models, so another dialect's go."""
-        if cache is not None and "prompt_cache_breakpoint" not in kept:
+    def cache(self, cache: Cache | None, kept: dict[str, Any], place: str) -> dict[str, Any]:
+        """The field for a breakpoint that was this dialect's. OpenAI caches by itself and takes breakpoints
+        only for its newest models, so another dialect's are dropped."""
+        noted = kept.pop("_cache", None)
+        if noted is not None:
+            return {"prompt_cache_breakpoint": noted}
+        if cache is not None:
             self.drop(f"{place}.cache")
+        return {}

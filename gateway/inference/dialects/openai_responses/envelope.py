@@ -35,15 +35,13 @@ def envelope(request: Request) -> dict[str, Any]:
     """All fields of a response in progress but its id, model and time, as the request has them."""
     encoding = Encoding(Target("", request.model, NAME), own=True)
     asked = own(request.extra)
-    said = {name: value for name, value in (asked.get("text") or {}).items() if value is not None}
+    options = asked.get("text") or asked.get("_text") or {}
+    said = {name: value for name, value in options.items() if value is not None}
     text = {"format": {"type": "text"}} | said
     if request.output is not None:
         text["format"] = encode_output(request.output, encoding)
     reasoning = encode_reasoning_options(request.reasoning, encoding) if request.reasoning else None
     choice = request.tool_choice
-    repeated = {name: asked[name] for name in _ECHOED if asked.get(name) is not None}
-    if request.user is not None and request.user != asked.get("user"):
-        repeated["safety_identifier"] = request.user
     return {
         "object": "response",
         "status": "in_progress",
@@ -69,8 +67,15 @@ def envelope(request: Request) -> dict[str, Any]:
         "truncation": "disabled",
         "usage": None,
         "user": None,
-        **repeated,
+        **_repeated(request, asked),
     }
+
+
+def _repeated(request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+    repeated = {name: asked[name] for name in _ECHOED if asked.get(name) is not None}
+    if request.user is not None:
+        repeated[asked.get("_user", "safety_identifier")] = request.user
+    return repeated
 
 
 def ending(stop: StopReason | None, *, refused: bool) -> Ending:

@@ -194,7 +194,7 @@ def _output(block: ToolResult, place: str, encoding: Encoding) -> list[Item]:
         output = "The call failed." if block.is_error else ""
     elif not as_list and len(parts) == 1 and _plain(parts[0], "input_text"):
         output = parts[0]["text"]
-    if block.is_error is not None:
+    if block.is_error:
         encoding.drop(f"{place}.is_error")
     encoding.cache(block.cache, kept, place)
     return [

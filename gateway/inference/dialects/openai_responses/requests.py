@@ -11,6 +11,7 @@ from gateway.inference.dialects.openai_responses.input_decoding import Conversat
 from gateway.inference.dialects.openai_responses.input_encoding import encode_messages, encode_system
 from gateway.inference.dialects.openai_responses.reading import NAME, Reader, extra, own, refuse
 from gateway.inference.dialects.openai_responses.settings import (
+    ENCRYPTED_REASONING,
     LOGPROBS,
     decode_reasoning_options,
     decode_text_options,
@@ -48,15 +49,16 @@ def decode_request(body: Mapping[str, Any]) -> Request:
     if reader.peek("text") is not None:
         request.output, kept = decode_text_options(reader.take("text"))
         if kept or request.output is None:
-            reader.keep("text", kept)
+            reader.keep("text" if kept.keys() - {"format"} else "_text", kept)
     request.logprobs = _decode_include(reader)
     stream = reader.flag("stream")
     if stream is False:
-        reader.keep("stream", False)
+        reader.keep("_stream", False)
     request.stream = request.stream_usage = bool(stream)
-    request.user = reader.maybe_text("safety_identifier") or reader.peek("user")
-    if request.user is not None and not isinstance(request.user, str):
-        refuse("user", "a text")
+    request.user = reader.maybe_text("safety_identifier")
+    if request.user is None and reader.peek("user") is not None:
+        request.user = reader.text("user")
+        reader.keep("_user", "user")
     request.service_tier = reader.maybe_text("service_tier")
     request.extra = Extra(dialect=NAME, fields=reader.fields(), essential=essential)
     return request
@@ -73,7 +75,7 @@ def _decode_input(reader: Reader, request: Request, essential: list[str]) -> Non
         for number, item in enumerate(value):
             conversation.add(item, f"input[{number}]")
         if not value:
-            reader.keep("input", [])
+            reader.keep("_input", [])
     elif value is not None or not set(essential) & {"previous_response_id", "conversation", "prompt"}:
         refuse("input", "a text or a list of items")
     request.system = [Text(text=instructions)] if instructions is not None else []
@@ -85,7 +87,7 @@ def _decode_input(reader: Reader, request: Request, essential: list[str]) -> Non
 def _decode_tools(reader: Reader, request: Request) -> None:
     tools = reader.maybe_list("tools")
     if tools == []:
-        reader.keep("tools", [])
+        reader.keep("_tools", [])
     request.tools = [decode_tool(tool, f"tools[{number}]") for number, tool in enumerate(tools or ())]
     choice = reader.take("tool_choice")
     request.tool_choice = None if choice is None else decode_choice(choice)
@@ -100,12 +102,12 @@ def _decode_numbers(reader: Reader, request: Request) -> None:
 
 
 def _decode_include(reader: Reader) -> bool:
-    """Whether logprobs are wanted. The list stays in the rest unless that is all it says."""
+    """Whether logprobs are wanted. The list stays in the rest, as a note if others miss nothing of it."""
     include = reader.maybe_list("include")
     if include is None:
         return False
-    if include != [LOGPROBS]:
-        reader.keep("include", include)
+    known = all(name in (LOGPROBS, ENCRYPTED_REASONING) for name in include)
+    reader.keep("_include" if known else "include", include)
     return LOGPROBS in include
 
 
@@ -117,10 +119,11 @@ def encode_request(request: Request, target: Target) -> Encoded:
     body: dict[str, Any] = {"model": target.model}
     kept = _kept(request, encoding)
     text = kept.pop("text", None)
-    body |= kept
+    body |= _without_notes(kept)
+    text = kept.get("_text") if text is None else text
     _encode_input(request, body, encoding)
     _encode_tools(request, body, encoding)
-    _encode_settings(request, body, encoding)
+    _encode_settings(request, body, kept, encoding)
     if request.output is not None:
         text = (text or {}) | {"format": encode_output(request.output, encoding)}
     if text is not None:
@@ -154,6 +157,15 @@ def _kept(request: Request, encoding: Encoding) -> dict[str, Any]:
     return kept
 
 
+def _without_notes(kept: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with those that a note says were empty or false."""
+    fields = {name: value for name, value in kept.items() if not name.startswith("_")}
+    for name in ("stream", "tools", "input", "include"):
+        if f"_{name}" in kept:
+            fields[name] = kept[f"_{name}"]
+    return fields
+
+
 def _encode_input(request: Request, body: dict[str, Any], encoding: Encoding) -> None:
     instructions, before = encode_system(request.system, encoding)
     if instructions is not None:
@@ -180,7 +192,9 @@ def _encode_tools(request: Request, body: dict[str, Any], encoding: Encoding) ->
         raise Unsupported("tool_choice: this model has none of the tools", param="tool_choice")
 
 
-def _encode_settings(request: Request, body: dict[str, Any], encoding: Encoding) -> None:
+def _encode_settings(
+    request: Request, body: dict[str, Any], kept: dict[str, Any], encoding: Encoding
+) -> None:
     if request.reasoning is not None:
         options = encode_reasoning_options(request.reasoning, encoding)
         if options is not None:
@@ -199,8 +213,8 @@ def _encode_settings(request: Request, body: dict[str, Any], encoding: Encoding)
             body[name] = value
     if request.stream:
         body["stream"] = True
-    if request.user is not None and request.user != body.get("user"):
-        body["safety_identifier"] = request.user
+    if request.user is not None:
+        body[kept.get("_user", "safety_identifier")] = request.user
     _encode_tier(request.service_tier, body, encoding)
     for name in ("top_k", "seed", "presence_penalty", "frequency_penalty"):
         if getattr(request, name) is not None:

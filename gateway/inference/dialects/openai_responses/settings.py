@@ -15,9 +15,11 @@ _BUDGETS = ((4_096, "low"), (16_384, "medium"))
 
 
 def decode_reasoning_options(value: Any) -> Reasoning:
-    """``summary`` stays in the rest: its words (auto, concise, detailed) have no equal elsewhere."""
+    """A ``summary`` that is not ``auto`` stays in the rest: its words have no equal elsewhere."""
     options = Reader(value, "reasoning")
     summary = options.peek("summary") or options.peek("generate_summary")
+    if options.peek("summary") == "auto" and options.peek("generate_summary") is None:
+        options.take("summary")
     effort = options.maybe_text("effort")
     return Reasoning(
         enabled=False if effort == "none" else None,

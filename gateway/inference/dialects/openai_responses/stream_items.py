@@ -246,8 +246,9 @@ class ReasoningItem:
                 events += self._more(kind, -1 - number, text)
         assert self._index is not None
         said = [(kind, len(text)) for kind, text in parts]
-        if [length for _, length in said] == [length for _, length in self._lengths]:
-            self._lengths = said  # the item knows best what was a summary
+        in_order = [kind for kind, _ in self._lengths] == sorted((k for k, _ in self._lengths), reverse=True)
+        if in_order and _total(said) == _total(self._lengths):
+            self._lengths = said  # of the same text, the item knows best where its parts end
         signature = seal(item.get("id"), item.get("encrypted_content"), self._lengths)
         return [
             *events,
@@ -278,3 +279,8 @@ class ReasoningItem:
         if isinstance(self._item.get("id"), str):
             notes["_id"] = self._item["id"]
         return Thinking(text="", origin=self._origin, extra=extra(notes))
+
+
+def _total(lengths: list[tuple[Kind, int]]) -> int:
+    """The length of all parts with what stands between them."""
+    return sum(length for _, length in lengths) + len(JOINT) * (len(lengths) - 1)

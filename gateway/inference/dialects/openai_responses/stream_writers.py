@@ -24,7 +24,6 @@ from gateway.inference.dialects.openai_responses.blocks import encode_annotation
 from gateway.inference.dialects.openai_responses.output import Item, ItemMaker
 from gateway.inference.dialects.openai_responses.reading import NAME, own
 from gateway.inference.dialects.openai_responses.reasoning import JOINT
-from kit.json import storable
 
 
 class Frames:
@@ -37,10 +36,7 @@ class Frames:
     def emit(self, kind: str, fields: Mapping[str, Any]) -> None:
         event = {"type": kind, **fields, "sequence_number": self._number}
         self._number += 1
-        try:
-            data = msgspec.json.encode(event)
-        except UnicodeEncodeError:
-            data = msgspec.json.encode(storable(event))
+        data = msgspec.json.encode(event)
         self._written.append(b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n")
 
     def take(self) -> bytes:
@@ -191,6 +187,8 @@ class CallWriter:
         return self._address
 
     def _tell(self) -> None:
+        if not self._told and self._field == "arguments" and not "".join(self._arguments).strip():
+            return  # if no more comes, this is a call without arguments
         for text in self._arguments[self._told :]:
             fields = self._announce() | {"delta": text}
             self._frames.emit(_CALL_EVENTS[self._field] + "delta", fields)

@@ -68,7 +68,7 @@ def encode_tools(tools: Sequence[Tool | ServerTool], encoding: Encoding) -> list
 
 
 def _encode_tool(tool: Tool, place: str, encoding: Encoding) -> dict[str, Any]:
-    kept = encoding.kept(tool.extra, place)
+    kept = _chat_format(tool) or encoding.kept(tool.extra, place)
     encoding.cache(tool.cache, kept, place)
     encoded: dict[str, Any] = {"type": "custom" if tool.custom else "function", "name": tool.name}
     if tool.description is not None:
@@ -79,6 +79,15 @@ def _encode_tool(tool: Tool, place: str, encoding: Encoding) -> dict[str, Any]:
         if tool.strict is not None or not encoding.own:
             encoded["strict"] = tool.strict or False  # OpenAI takes a missing one for true
     return encoded | kept
+
+
+def _chat_format(tool: Tool) -> dict[str, Any] | None:
+    """The format of a tool of OpenAI Chat that takes text, whose grammar is one level deeper there."""
+    if tool.extra is None or tool.extra.dialect != "openai-chat" or tool.extra.fields.keys() != {"format"}:
+        return None
+    given = tool.extra.fields["format"]
+    grammar = given.get("grammar") if isinstance(given, dict) else None
+    return {"format": {"type": "grammar", **grammar} if isinstance(grammar, dict) else given}
 
 
 def _encode_search(tool: ServerTool, place: str, encoding: Encoding) -> dict[str, Any]:
@@ -106,15 +115,15 @@ def decode_choice(value: Any, path: str = "tool_choice") -> ToolChoice:
     kind = choice.peek("type")
     if kind in ("function", "custom"):
         name = choice.text("name")
-        rest = choice.fields() if kind == "custom" else {}
-        return ToolChoice(mode="tool", tool=name, extra=extra(rest))
+        note = {"_choice": {"type": kind, "name": name}} if kind == "custom" else {}
+        return ToolChoice(mode="tool", tool=name, extra=extra(note))
     if kind == "allowed_tools":
         return _decode_allowed(choice)
     if not isinstance(kind, str):
         refuse(choice.at("type"), "a type of choice")
     name = choice.peek("name") or choice.peek("server_label") or kind
     known = "web_search" if is_web_search(kind) else str(name)
-    return ToolChoice(mode="tool", tool=known, extra=extra(choice.fields()))
+    return ToolChoice(mode="tool", tool=known, extra=extra({"_choice": choice.fields()}))
 
 
 def _decode_allowed(choice: Reader) -> ToolChoice:
@@ -133,7 +142,7 @@ def _decode_allowed(choice: Reader) -> ToolChoice:
     return ToolChoice(
         mode="any" if mode == "required" else "auto",
         allowed=names,
-        extra=None if plain else extra({"tools": tools}),
+        extra=None if plain else extra({"_tools": tools}),
     )
 
 
@@ -141,14 +150,12 @@ def encode_choice(choice: ToolChoice, tools: Sequence[Tool | ServerTool], encodi
     """Raises Unsupported for a tool that there is not on this side."""
     kept = encoding.kept(choice.extra, "tool_choice")
     if choice.mode == "tool":
-        if kept:
-            return kept | {"name": choice.tool} if kept["type"] == "custom" else kept
-        return _named(choice.tool or "", tools)
+        return kept.get("_choice") or _named(choice.tool or "", tools)
     if choice.allowed is not None and choice.mode != "none":
         return {
             "type": "allowed_tools",
             "mode": "required" if choice.mode == "any" else "auto",
-            "tools": kept.get("tools") or [_reference(name, tools) for name in choice.allowed],
+            "tools": kept.get("_tools") or [_reference(name, tools) for name in choice.allowed],
         }
     return encoding.target.quirks.tool_choice_any if choice.mode == "any" else choice.mode
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.inference.dialects.codec import Target
+from gateway.inference.dialects.codec import Codec, Target
 from gateway.inference.dialects.neutral import (
     Block,
     BlockStarted,
@@ -24,7 +24,7 @@ from gateway.inference.dialects.neutral import (
 from gateway.inference.dialects.openai_responses.codec import OpenAIResponsesCodec
 
 NAME = "openai-responses"
-CODEC = OpenAIResponsesCodec()
+CODEC: Codec = OpenAIResponsesCodec()
 TARGET = Target("openai", "gpt-x", NAME)
 
 

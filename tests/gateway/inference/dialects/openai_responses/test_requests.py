@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.inference.dialects.codec import left_out
 from gateway.inference.dialects.neutral import (
     Document,
     HiddenThinking,
@@ -422,3 +423,28 @@ def test_an_empty_reasoning_item_is_hidden_thinking() -> None:
         request(user(), {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "g"})
     )
     assert read.messages[1].content == [HiddenThinking(data="g", origin=NAME, item_id="rs_1")]
+
+
+def test_other_dialects_are_told_only_of_what_they_miss() -> None:
+    read = CODEC.decode_request(
+        request(
+            user([{"type": "input_text", "text": "x"}]),
+            {"role": "assistant", "content": [{"type": "output_text", "text": "y", "annotations": []}]},
+            tools=[],
+            include=["reasoning.encrypted_content"],
+            text={"format": {"type": "text"}},
+            reasoning={"summary": "auto"},
+            tool_choice={"type": "web_search_preview"},
+            stream=False,
+            store=True,
+            user="u",
+        )
+    )
+    said = read.messages[1].content[0]
+    assert isinstance(said, Text)
+    assert left_out(said.extra, "anthropic") == left_out(read.messages[0].extra, "anthropic") == ()
+    assert read.tool_choice is not None
+    assert left_out(read.tool_choice.extra, "anthropic") == ()
+    assert read.reasoning is not None
+    assert read.reasoning.extra is None
+    assert left_out(read.extra, "anthropic") == ("store",)
