@@ -56,7 +56,8 @@ class Row:
 
 
 def workloads(dialect: str, concurrencies: Iterable[int]) -> list[Workload]:
-    """Plain answers, streams that arrive at once, and streams with 5 ms between their events."""
+    """Plain answers, streams that arrive at once, and streams with 5 ms between their events; and the last
+    two for a client of OpenAI Chat before a model of Anthropic's, so that all of it is translated."""
     if dialect == "anthropic":
         path, model = "/v1/messages", "claude-haiku-4-5"
         whole_end, stream_end = '"service_tier":"standard"}}', 'data: {"type":"message_stop"}\n\n'
@@ -77,11 +78,32 @@ def workloads(dialect: str, concurrencies: Iterable[int]) -> list[Workload]:
         ("100 events, at once", body(question, stream=True), stream_end, tuple(concurrencies)),
         ("100 events, 5 ms apart", body("paced " + question, stream=True), stream_end, (64,)),
     ]
-    return [
+    plain = [
         Workload(name, path, text, end, connections)
         for name, text, end, counts in kinds
         for connections in counts
     ]
+    return plain + [
+        Workload(name, "/v1/chat/completions", text, "data: [DONE]\n\n", 64)
+        for name, text in (
+            ("100 events, at once, translated", _translated(question)),
+            ("100 events, 5 ms apart, translated", _translated("paced " + question)),
+        )
+    ]
+
+
+def _translated(question: str) -> str:
+    message = {"role": "user", "content": question}
+    options = {"include_usage": True}
+    return msgspec.json.encode(
+        {
+            "model": "claude-haiku-4-5",
+            "max_tokens": 1000,
+            "stream": True,
+            "stream_options": options,
+            "messages": [message],
+        }
+    ).decode()
 
 
 class Bench:

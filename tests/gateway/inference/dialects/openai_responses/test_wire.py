@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.billing.prices import TokenUsage
+from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts, WireDialect
 from gateway.inference.dialects.openai_responses.wire import OpenAIResponsesDialect
 from kit.errors import HeddleError, InvalidRequest, Unsupported
@@ -85,9 +86,9 @@ def test_what_cannot_be_priced_is_named(body: dict[str, Any], field: str, error:
 def test_a_body_is_changed_only_if_it_must_be() -> None:
     body = request(user(), anything=1)
     facts = WIRE.facts(body)
-    assert WIRE.patch(body, facts, model="gpt-x", max_tokens=None) is None
-    changed = WIRE.patch(body, facts, model="gpt-y", max_tokens=9)
-    assert changed == {**body, "model": "gpt-y", "max_output_tokens": 9}
+    assert WIRE.patch(body, facts, model="gpt-x", max_tokens=None, quirks=Quirks()) == {}
+    changes = WIRE.patch(body, facts, model="gpt-y", max_tokens=9, quirks=Quirks())
+    assert changes == {"model": "gpt-y", "max_output_tokens": 9}
 
 
 def test_headers() -> None:
