@@ -66,15 +66,22 @@ class Encoded:
     dropped: tuple[str, ...] = ()
 
 
+_USUAL = {"status": "completed", "store": False}
+"""What OpenAI's clients send along without asking for anything that other dialects do not do anyway."""
+
+
 def left_out(extra: Extra | None, dialect: str) -> tuple[str, ...]:
     """The names of fields that belong to another dialect than ``dialect``, for ``Encoded.dropped``, without
-    notes on the form. Raises Unsupported naming a field that may not be left out."""
+    notes on the form and fields that say nothing. Raises Unsupported naming a field that may not be left
+    out."""
     if extra is None or extra.dialect == dialect:
         return ()
     for name in extra.essential:
         raise Unsupported(f"{name}: only models of the {extra.dialect} dialect can use it", param=name)
     return tuple(
-        name for name, value in extra.fields.items() if value is not None and not name.startswith("_")
+        name
+        for name, value in extra.fields.items()
+        if value not in (None, [], _USUAL.get(name)) and not name.startswith("_")
     )
 
 
