@@ -113,8 +113,10 @@ class Conversation:
         for field in explained:
             message.take(field)
         blocks: list[Block] = [*thoughts]
-        parts = [] if content == "" else _content(message, optional=True)
-        blocks += parts
+        if content == "":
+            message.take("content")
+        else:
+            blocks += _content(message, optional=True)
         refusal = message.text("refusal")
         if refusal:
             blocks.append(Refusal(text=refusal))
