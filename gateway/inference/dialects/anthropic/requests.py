@@ -157,6 +157,8 @@ def _encoded_output(output: OutputFormat, to: Encoding) -> dict[str, Any]:
     if to.target.quirks.structured_output != "json_schema":
         raise unsupported("output", "this provider promises no JSON of a schema")
     to.drop_foreign(output.extra, "output")
+    if output.name is not None:
+        to.drop("output.name")
     kept = dict(own(output.extra))
     schema = output.schema if kept.pop("_schema", None) else closed(output.schema)
     if output.description is not None and "description" not in schema:
