@@ -9,7 +9,11 @@ from tests.gateway.inference.wire.reply import Reply, pieces
 
 
 def whole(reply: Reply, model: str, digest: str) -> bytes:
-    content: list[dict[str, Any]] = [{"type": "text", "text": reply.text}] if reply.text else []
+    content: list[dict[str, Any]] = [
+        {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+        for thought in reply.thoughts
+    ]
+    content += [{"type": "text", "text": reply.text}] if reply.text else []
     content += [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": msgspec.json.decode(call.arguments)}
         for call in reply.calls
@@ -41,6 +45,13 @@ def stream(reply: Reply, model: str, digest: str) -> Iterator[bytes]:
     }
     yield _event({"type": "message_start", "message": message}) + _event({"type": "ping"})
     index = 0
+    for thought in reply.thoughts:
+        yield _start(index, {"type": "thinking", "thinking": "", "signature": ""})
+        for piece in pieces(thought.text):
+            yield _delta(index, {"type": "thinking_delta", "thinking": piece})
+        yield _delta(index, {"type": "signature_delta", "signature": thought.signature})
+        yield _event({"type": "content_block_stop", "index": index})
+        index += 1
     if reply.text:
         yield _start(index, {"type": "text", "text": ""})
         for piece in pieces(reply.text):
@@ -70,13 +81,28 @@ def _stop_reason(reply: Reply) -> str:
 
 
 def _usage(reply: Reply, output_tokens: int) -> dict[str, Any]:
-    return {
+    usage: dict[str, Any] = {
         "input_tokens": reply.input_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": reply.cache_write_tokens,
+        "cache_read_input_tokens": reply.cache_read_tokens,
         "output_tokens": output_tokens,
         "service_tier": "standard",
     }
+    if reply.reasoning_tokens:
+        usage["output_tokens_details"] = {"thinking_tokens": reply.reasoning_tokens}
+    return usage
+
+
+def error(message: str) -> bytes:
+    """The body of a refused request."""
+    return msgspec.json.encode(
+        {"type": "error", "error": {"type": "invalid_request_error", "message": message}, "request_id": "r"}
+    )
+
+
+def stream_error(message: str) -> bytes:
+    """A failure within a stream."""
+    return _event({"type": "error", "error": {"type": "overloaded_error", "message": message}})
 
 
 def _start(index: int, block: dict[str, Any]) -> bytes:

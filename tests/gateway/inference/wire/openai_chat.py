@@ -12,6 +12,8 @@ CREATED = 1_767_225_600
 
 def whole(reply: Reply, model: str, digest: str) -> bytes:
     message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
+    if reply.thoughts:
+        message["reasoning_content"] = _thoughts(reply)
     if reply.calls:
         message["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -48,6 +50,8 @@ def stream(reply: Reply, model: str, digest: str, *, include_usage: bool) -> Ite
         return b"data: %s\n\n" % msgspec.json.encode(body)
 
     yield chunk({"role": "assistant", "content": "" if reply.text else None, "refusal": None})
+    for piece in pieces(_thoughts(reply)):
+        yield chunk({"reasoning_content": piece})
     for piece in pieces(reply.text):
         yield chunk({"content": piece})
     for index, call in enumerate(reply.calls):
@@ -71,9 +75,25 @@ def _finish_reason(reply: Reply) -> str:
 
 def _usage(reply: Reply) -> dict[str, Any]:
     return {
-        "prompt_tokens": reply.input_tokens,
+        "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.output_tokens,
-        "total_tokens": reply.input_tokens + reply.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        "total_tokens": reply.prompt_tokens + reply.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": reply.cache_read_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": reply.reasoning_tokens, "audio_tokens": 0},
     }
+
+
+def _thoughts(reply: Reply) -> str:
+    return "\n\n".join(thought.text for thought in reply.thoughts)
+
+
+def error(message: str) -> bytes:
+    """The body of a refused request."""
+    return msgspec.json.encode(
+        {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+    )
+
+
+def stream_error(message: str) -> bytes:
+    """A failure within a stream."""
+    return b"data: %s\n\n" % msgspec.json.encode({"error": {"message": message, "type": "server_error"}})

@@ -1,0 +1,53 @@
+"""The table of cases that the tests run and the documentation shows."""
+
+from collections.abc import Awaitable, Callable
+from itertools import product
+
+from tests.gateway.inference.crossing.case import Case
+from tests.gateway.inference.crossing.clients import CLIENTS
+from tests.gateway.inference.crossing.errors import errors
+from tests.gateway.inference.crossing.providers import PROVIDERS
+from tests.gateway.inference.crossing.subjects import (
+    images,
+    parallel_tools,
+    structured_output,
+    text,
+    tools,
+)
+from tests.gateway.inference.crossing.thinking import thinking
+
+SUBJECTS: dict[str, Callable[[Case], Awaitable[None]]] = {
+    "text": text,
+    "tools": tools,
+    "parallel tools": parallel_tools,
+    "images": images,
+    "thinking": thinking,
+    "structured output": structured_output,
+    "errors": errors,
+}
+WAYS = {"whole": False, "stream": True}
+
+CASES = list(product(CLIENTS, PROVIDERS, WAYS, SUBJECTS))
+"""Client, provider, way, subject."""
+
+DROPPED: dict[tuple[str, str, str], tuple[str, ...]] = {
+    ("anthropic", "openai-chat", "thinking"): ("reasoning.budget_tokens",),
+    ("anthropic", "openai-responses", "thinking"): ("reasoning.budget_tokens",),
+    ("openai-chat", "anthropic", "structured output"): ("output.name",),
+    ("openai-chat", "google", "structured output"): ("output.name",),
+    ("openai-chat", "google", "whole thinking"): ("messages[1].content[0]",),
+    ("openai-chat", "google", "stream thinking"): (
+        "messages[1].content[0]",
+        "messages[3].reasoning_content",
+    ),
+    ("openai-responses", "anthropic", "structured output"): ("output.name",),
+    ("openai-responses", "openai-chat", "thinking"): ("reasoning.show",),
+    ("openai-responses", "google", "structured output"): ("output.name",),
+}
+"""What Heddle leaves out and names in ``x-heddle-dropped``, by client, provider and subject
+(with its way where only that way does)."""
+
+
+def dropped(client: str, provider: str, way: str, subject: str) -> tuple[str, ...]:
+    names = DROPPED.get((client, provider, f"{way} {subject}"))
+    return DROPPED.get((client, provider, subject), ()) if names is None else names
