@@ -230,7 +230,8 @@ def _from_settings(slug: str, own: ModelSettings, provider: Provider) -> Model:
 
 
 def _from_genai(listed: genai.ModelPrice) -> ModelPrice | None:
-    """The listed prices in our units; None unless both input and output are priced per token."""
+    """The listed prices in our units; None unless input is priced per token. (Models that only read, such as
+    those for embeddings, have no price for output.)"""
     units: dict[str, UnitPrice] = {}
     for field, unit in _GENAI_UNITS.items():
         price = getattr(listed, field, None)
@@ -239,7 +240,7 @@ def _from_genai(listed: genai.ModelPrice) -> ModelPrice | None:
     searches = getattr(listed, _GENAI_WEB_SEARCH, None)
     if searches is not None:
         units["web_search"] = _unit_price(searches, Decimal(1000))
-    return ModelPrice(units) if {"input", "output"} <= units.keys() else None
+    return ModelPrice(units) if "input" in units else None
 
 
 def _unit_price(price: Any, per: Decimal) -> UnitPrice:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import cached_property
 
 from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, CallOutcome, Rider, Settled
@@ -44,8 +45,12 @@ class OpenCall:
         self.passage = candidate.passage
         self.admitted = admitted
         self.content_type = candidate.passage.content_type(response.content_type)
-        self.tap: StreamTap = candidate.passage.tap()
         self._broke: str | None = None
+
+    @cached_property
+    def tap(self) -> StreamTap:
+        """What watches the streamed answer."""
+        return self.passage.tap()
 
     @property
     def lowered_max_tokens(self) -> int | None:
@@ -124,7 +129,7 @@ class OpenCall:
         if usage is None:
             usage = TokenUsage(
                 input_tokens=input_token_guess(self.plan.raw),
-                output_tokens=input_token_guess(body),
+                output_tokens=input_token_guess(body) if self.plan.facts.generates else 0,
                 estimated=True,
             )
         return shown, await self._settle(usage, "ok", None, None)

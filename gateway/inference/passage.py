@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.codec import Quirks, StreamDecoder, StreamEncoder, Target
+from gateway.inference.dialects.codec import Codec, Quirks, StreamDecoder, StreamEncoder, Target
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
 from gateway.inference.dialects.neutral import Event, Failed, Finished, Request, Started
 from gateway.inference.dialects.registry import ClientDialect, Dialect
@@ -123,7 +123,8 @@ class SameDialect:
 class Crossing:
     """A request translated for a provider of another dialect, and its answer translated back."""
 
-    client: ClientDialect
+    client: Codec
+    client_wire: WireDialect
     provider: Dialect
     request: Request
     target: Target
@@ -133,8 +134,9 @@ class Crossing:
     @classmethod
     def plan(cls, client: ClientDialect, provider: Dialect, request: Request, target: Target) -> "Crossing":
         """Raises Unsupported if the provider's dialect cannot carry the request."""
+        assert client.codec is not None, f"{client.name} is not translated"
         encoded = provider.codec.encode_request(request, target)
-        return cls(client, provider, request, target, encoded.body, encoded.dropped)
+        return cls(client.codec, client.wire, provider, request, target, encoded.body, encoded.dropped)
 
     @property
     def provider_dialect(self) -> str:
@@ -163,7 +165,7 @@ class Crossing:
         response = self.provider.codec.decode_response(_object(body), self.target.origin)
         if response.created_s is None:
             response = msgspec.structs.replace(response, created_s=int(time.time()))
-        return msgspec.json.encode(self.client.codec.encode_response(response, self.request)), response.usage
+        return msgspec.json.encode(self.client.encode_response(response, self.request)), response.usage
 
     def content_type(self, upstream: str) -> str:  # noqa: ARG002 - the client's dialect decides
         return "text/event-stream; charset=utf-8" if self.request.stream else "application/json"
@@ -171,11 +173,11 @@ class Crossing:
     def tap(self) -> StreamTap:
         return CrossingTap(
             self.provider.codec.stream_decoder(self.target.origin),
-            self.client.codec.stream_encoder(self.request),
+            self.client.stream_encoder(self.request),
         )
 
     def stream_error(self, message: str, code: str) -> bytes:
-        return self.client.wire.stream_error(message, code)
+        return self.client_wire.stream_error(message, code)
 
     def refusal(self, refused: ProviderRefused) -> HeddleError:
         """The provider's own words in the client's form."""

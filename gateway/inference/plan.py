@@ -70,13 +70,18 @@ class Planner:
                 candidate.model.price,
                 self._markup,
                 input_tokens=input_token_bound(candidate.passage.priced(raw), candidate.model.context_window),
-                max_output_tokens=(facts.max_tokens or candidate.model.output_limit) * facts.choices,
+                max_output_tokens=_most_output(facts, candidate.model),
                 min_output_tokens=facts.choices,
                 web_searches=facts.web_searches,
             )
             for candidate in candidates
         ]
         return bounds[0] if len(bounds) == 1 else CostBound.covering(bounds)
+
+
+def _most_output(facts: RequestFacts, model: Model) -> int:
+    """The most output tokens, of all choices together."""
+    return (facts.max_tokens or model.output_limit) * facts.choices if facts.generates else 0
 
 
 def _reachable(
@@ -102,8 +107,21 @@ def _passage(
     """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
     carry the request. A conversation that carries another maker's signatures is translated always: this
     provider must not see them."""
+    if facts.generates and "output" not in model.price.units:
+        raise Unsupported(
+            f"model {facts.model} has no price for output: it makes none, or set one under [models]",
+            code="model_not_priced",
+            param="model",
+        )
     if dialect.name in model.provider.base_urls and not carries_foreign(raw):
         return SameDialect(dialect.wire, facts, model.upstream_name, body, raw, model.provider.quirks)
+    if dialect.codec is None:
+        spoken_here = " and ".join(model.provider.base_urls)
+        raise Unsupported(
+            f"model {facts.model} is served by {model.provider.name}, which speaks {spoken_here}: "
+            "it has no such route",
+            param="model",
+        )
     request = dialect.codec.decode_request(body)
     refusal: Unsupported | None = None
     spoken = sorted(model.provider.base_urls, key=lambda name: name != dialect.name)

@@ -18,6 +18,8 @@ class RequestFacts:
     """The caller's limit on output tokens (for all choices together), if it set one."""
     choices: int = 1
     web_searches: int = 0
+    generates: bool = True
+    """Whether the answer has output tokens (embeddings have none)."""
     wants_usage: bool = True
     """Whether a streaming client expects the usage frame that Heddle always asks the provider for."""
 

@@ -10,6 +10,7 @@ from gateway.inference.dialects.google.codec import GoogleCodec
 from gateway.inference.dialects.google.wire import GoogleWire
 from gateway.inference.dialects.openai_chat.codec import OpenAIChatCodec
 from gateway.inference.dialects.openai_chat.wire import OpenAIChatDialect
+from gateway.inference.dialects.openai_embeddings import OpenAIEmbeddings
 from gateway.inference.dialects.openai_responses.codec import OpenAIResponsesCodec
 from gateway.inference.dialects.openai_responses.wire import OpenAIResponsesDialect
 
@@ -34,10 +35,10 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class ClientDialect:
-    """One dialect of clients."""
+    """One dialect of clients; without a codec it reaches only providers that speak it too."""
 
     wire: WireDialect
-    codec: Codec
+    codec: Codec | None
 
     @property
     def name(self) -> str:
@@ -46,16 +47,19 @@ class ClientDialect:
 
 _ANTHROPIC, _CHAT, _RESPONSES = AnthropicDialect(), OpenAIChatDialect(), OpenAIResponsesDialect()
 
-ANTHROPIC = ClientDialect(_ANTHROPIC, AnthropicCodec())
-OPENAI_CHAT = ClientDialect(_CHAT, OpenAIChatCodec())
-OPENAI_RESPONSES = ClientDialect(_RESPONSES, OpenAIResponsesCodec())
+_ANTHROPIC_CODEC, _CHAT_CODEC, _RESPONSES_CODEC = AnthropicCodec(), OpenAIChatCodec(), OpenAIResponsesCodec()
+
+ANTHROPIC = ClientDialect(_ANTHROPIC, _ANTHROPIC_CODEC)
+OPENAI_CHAT = ClientDialect(_CHAT, _CHAT_CODEC)
+OPENAI_RESPONSES = ClientDialect(_RESPONSES, _RESPONSES_CODEC)
+OPENAI_EMBEDDINGS = ClientDialect(OpenAIEmbeddings(), codec=None)
 
 PROVIDER_DIALECTS = {
     dialect.name: dialect
     for dialect in (
-        Dialect(_ANTHROPIC, ANTHROPIC.codec, requires_max_tokens=True),
-        Dialect(_CHAT, OPENAI_CHAT.codec, thinking_differs_by_provider=True),
-        Dialect(_RESPONSES, OPENAI_RESPONSES.codec),
+        Dialect(_ANTHROPIC, _ANTHROPIC_CODEC, requires_max_tokens=True),
+        Dialect(_CHAT, _CHAT_CODEC, thinking_differs_by_provider=True),
+        Dialect(_RESPONSES, _RESPONSES_CODEC),
         Dialect(GoogleWire(), GoogleCodec()),
     )
 }
@@ -63,5 +67,6 @@ CLIENT_PATHS = {
     "/v1/messages": ANTHROPIC,
     "/v1/chat/completions": OPENAI_CHAT,
     "/v1/responses": OPENAI_RESPONSES,
+    "/v1/embeddings": OPENAI_EMBEDDINGS,
 }
 """What clients post to, and what they speak there."""
