@@ -38,9 +38,8 @@ class InferenceRoute:
         try:
             call = await self._inference.open(plan, scope["request_id"], payer, _forwarded(scope))
         except ProviderRefused as refusal:
-            told = plan.candidates[0].passage.refusal(refusal)
-            if told is not refusal or not refusal.body:
-                raise told from None
+            if not refusal.body:
+                raise
             await _respond(send, refusal.status, refusal.body, _headers("application/json"))
             return
         if plan.facts.stream:
