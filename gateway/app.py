@@ -34,6 +34,7 @@ from gateway.billing.usage import UsageReports
 from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
+from gateway.inference.count_tokens import COUNT_TOKENS_PATH, CountTokensRoute
 from gateway.inference.dialects.registry import CLIENT_PATHS
 from gateway.inference.inference import Inference
 from gateway.inference.metrics import InferenceMetrics
@@ -182,10 +183,13 @@ class App:
     def _front(self) -> ASGIApp:
         settings = self.settings
         limit = settings.max_request_bytes
-        hot_routes = {
+        hot_routes: dict[str, ASGIApp] = {
             path: InferenceRoute(self.inference, dialect, max_request_bytes=limit)
             for path, dialect in CLIENT_PATHS.items()
         }
+        hot_routes[COUNT_TOKENS_PATH] = CountTokensRoute(
+            self.inference, self._upstream, max_request_bytes=limit
+        )
         door = FrontDoor(self._control_plane(), self.keys, hot_routes=hot_routes)
         return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
 

@@ -10,6 +10,8 @@ EXPOSED_HEADERS = (
     "x-qlaud-assistant-seq",
     "x-heddle-turn-id",
     "x-heddle-cost-micros",
+    "x-heddle-dropped",
+    "x-heddle-estimated",
     "x-heddle-max-tokens",
 )
 PREFLIGHT_LIFETIME_S = 86_400

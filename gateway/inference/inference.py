@@ -42,23 +42,23 @@ class Inference:
         *,
         budget: Budget | None = None,
     ) -> OpenCall:
-        """Take the hold and send the request. Raises PaymentRequired (nothing sent), ProviderRefused or
-        UpstreamFailed (released, recorded)."""
+        """Take the hold and send the request. Raises PaymentRequired (nothing sent), UpstreamFailed,
+        ProviderRefused or what stands for it in the client's dialect (released, recorded)."""
         admitted = await self.billing.admit(request_id, payer, plan.bound, budget=budget)
         started = time.monotonic()
+        asked = plan.candidates[0]
 
         def body_for(candidate: Candidate) -> bytes:
+            nonlocal asked
+            asked = candidate
             return candidate.passage.outgoing(_lowered_limit(plan, admitted))
 
         try:
             candidate, response = await self._router.send(plan.candidates, body_for, client_headers)
         except BaseException as error:
-            model = plan.candidates[0].model
             outcome = CallOutcome(
-                provider=str(error.details.get("provider", model.provider.name))
-                if isinstance(error, HeddleError)
-                else model.provider.name,
-                model=model.slug,
+                provider=asked.model.provider.name,
+                model=asked.model.slug,
                 status="error" if isinstance(error, Exception) else "cancelled",
                 http_status=error.status if isinstance(error, HeddleError) else 499,
                 error_code=error.code if isinstance(error, HeddleError) else None,

@@ -36,12 +36,11 @@ class InferenceRoute:
         plan = self._inference.plan(self._dialect, raw, allowed_models=caller.models)
         payer = Payer(caller.account_id, caller.key_id, caller.end_user_id)
         try:
-            call = await self._inference.open(plan, scope["request_id"], payer, _forwarded(scope))
+            call = await self._inference.open(plan, scope["request_id"], payer, forwarded(scope))
         except ProviderRefused as refusal:
-            told = plan.candidates[0].passage.refusal(refusal)
-            if told is not refusal or not refusal.body:
-                raise told from None
-            await _respond(send, refusal.status, refusal.body, _headers("application/json"))
+            if not refusal.body:
+                raise
+            await respond(send, refusal.status, refusal.body, _headers("application/json"))
             return
         if plan.facts.stream:
             await self._stream(call, receive, send)
@@ -49,7 +48,7 @@ class InferenceRoute:
         body, settled = await call.read()
         headers = _call_headers(call, call.content_type)
         headers.append((b"x-heddle-cost-micros", str(micros(settled.charged)).encode()))
-        await _respond(send, 200, body, headers)
+        await respond(send, 200, body, headers)
 
     async def _stream(self, call: OpenCall, receive: Receive, send: Send) -> None:
         """Forward chunks until either side ends; the call is settled whichever it was."""
@@ -101,7 +100,8 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Send a whole answer; its length is added to the headers."""
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -128,7 +128,8 @@ def _header_value(names: Sequence[str]) -> bytes:
     return (text if len(text) <= MAX_HEADER_CHARS else text[:MAX_HEADER_CHARS] + "...").encode()
 
 
-def _forwarded(scope: Scope) -> Mapping[str, str]:
+def forwarded(scope: Scope) -> Mapping[str, str]:
+    """The client's headers that a provider of its dialect may see."""
     return {
         name.decode(): value.decode("latin-1")
         for name, value in scope["headers"]

@@ -17,7 +17,7 @@ from gateway.inference.breaker import Breaker
 from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.plan import Candidate
 from gateway.inference.providers import Provider
-from gateway.inference.upstream import Upstream, UpstreamResponse
+from gateway.inference.upstream import ProviderRefused, Upstream, UpstreamResponse
 from kit.errors import HeddleError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 
 FIRST_PAUSE_S = 0.25
@@ -77,8 +77,8 @@ class Router:
         body_for: Callable[[Candidate], bytes],
         client_headers: Mapping[str, str],
     ) -> tuple[Candidate, UpstreamResponse]:
-        """The candidate that answered, and its answer. Raises ProviderRefused (the request itself is at
-        fault: no other candidate is asked) or the last candidate's UpstreamFailed."""
+        """The candidate that answered, and its answer. Raises the last candidate's UpstreamFailed, or what
+        the passage makes of a ProviderRefused (the request is at fault: no other candidate is asked)."""
         last: UpstreamFailed | None = None
         for candidate in candidates:
             if last is not None:
@@ -109,9 +109,9 @@ class Router:
                     raise
                 self._metrics.retried(candidate.model)
                 await asyncio.sleep(pause_s)
-            except HeddleError:
+            except ProviderRefused as refused:
                 breaker.succeeded()  # the provider is well: it found fault with the request
-                raise
+                raise candidate.passage.refusal(refused) from None
             except BaseException:
                 breaker.given_up()
                 raise

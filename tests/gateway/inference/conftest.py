@@ -1,5 +1,6 @@
-"""A running Heddle for these tests."""
+"""Fixtures of these tests."""
 
+from tests.gateway.inference.crossing_rig import crossing, impatient
 from tests.gateway.serving import heddle
 
-__all__ = ["heddle"]
+__all__ = ["crossing", "heddle", "impatient"]

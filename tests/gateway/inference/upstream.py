@@ -122,10 +122,13 @@ class Upstream:
 
 
 @asynccontextmanager
-async def heddle_before(upstream: Upstream, data_dir: Path, **settings: Any) -> AsyncIterator[Serving]:
-    """Heddle with ``upstream`` as its only provider, in all dialects of clients."""
+async def heddle_before(
+    upstream: Upstream, data_dir: Path, *, only: str | None = None, **settings: Any
+) -> AsyncIterator[Serving]:
+    """Heddle with ``upstream`` as its only provider, in all dialects of clients or in ``only`` one."""
     async with served(lambda _url: upstream) as url:
         urls = {"anthropic": url, "openai-chat": f"{url}/v1", "openai-responses": f"{url}/v1"}
+        urls = urls if only is None else {only: urls[only]}
         fake = Provider("fake", urls, (PROVIDER_KEY,), limits=LIMITS)
         settings = {"max_tries": 1, **settings}
         async with serving(data_dir, {"fake": fake}, models=MODELS, **settings) as running:

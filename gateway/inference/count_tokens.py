@@ -1,0 +1,107 @@
+"""``POST /v1/messages/count_tokens``: how many input tokens a request has, for nothing.
+
+The provider counts where it speaks Anthropic's dialect and has the route. Otherwise the answer is an
+estimate, and a header says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from gateway.inference.dialects.fields import MAX_TOKENS_LIMIT, Count
+from gateway.inference.dialects.registry import ANTHROPIC
+from gateway.inference.estimate import input_token_guess
+from gateway.inference.inference import Inference
+from gateway.inference.plan import Candidate, parse_object
+from gateway.inference.route import forwarded, read_body, respond
+from gateway.inference.upstream import ProviderRefused, StreamBroke, Upstream
+from kit.caller import Caller
+from kit.errors import AuthenticationFailed, UpstreamFailed
+from kit.json import NOT_JSON
+
+COUNT_TOKENS_PATH = "/v1/messages/count_tokens"
+TIMEOUT_S = 10.0
+"""How long to wait for the provider's count; an estimate then is worth more."""
+_NO_SUCH_ROUTE = {404, 405}
+_JSON = (b"content-type", b"application/json")
+_ESTIMATED = (b"x-heddle-estimated", b"true")
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: Count
+
+
+_decode_count = msgspec.json.Decoder(_Counted).decode
+
+
+class CountTokensRoute:
+    """Checks a request as ``/v1/messages`` does, but for ``max_tokens``, which none needs here."""
+
+    def __init__(self, inference: Inference, upstream: Upstream, *, max_request_bytes: int) -> None:
+        self._inference = inference
+        self._upstream = upstream
+        self._max_request_bytes = max_request_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get("caller")
+        if not isinstance(caller, Caller):
+            raise AuthenticationFailed("an API key is needed", code="missing_key")
+        raw = await read_body(receive, self._max_request_bytes)
+        plan = self._inference.plan(ANTHROPIC, _as_call(raw), allowed_models=caller.models)
+        try:
+            counted = await self._ask(plan.candidates[0], forwarded(scope))
+        except ProviderRefused as refusal:
+            if not refusal.body:
+                raise
+            await respond(send, refusal.status, refusal.body, [_JSON])
+            return
+        if counted is not None:
+            await respond(send, 200, counted, [_JSON])
+            return
+        estimate = msgspec.json.encode({"input_tokens": input_token_guess(raw)})
+        await respond(send, 200, estimate, [_JSON, _ESTIMATED])
+
+    async def _ask(self, candidate: Candidate, client_headers: Mapping[str, str]) -> bytes | None:
+        """The provider's answer; None if it cannot count, or fails to. Raises what the client hears if the
+        provider found fault with the request."""
+        passage, provider = candidate.passage, candidate.model.provider
+        if passage.provider_dialect != ANTHROPIC.name:
+            return None
+        key = provider.api_keys[0] if provider.api_keys else None
+        url = provider.base_urls[ANTHROPIC.name] + COUNT_TOKENS_PATH
+        waits = replace(provider.limits, first_byte_timeout_s=TIMEOUT_S, idle_timeout_s=TIMEOUT_S)
+        body = _without_limit(passage.outgoing(None))
+        try:
+            response = await self._upstream.post(
+                provider.name, url, passage.headers(key, client_headers), body, waits
+            )
+        except UpstreamFailed:
+            return None
+        except ProviderRefused as refused:
+            if refused.status in _NO_SUCH_ROUTE:
+                return None
+            raise passage.refusal(refused) from None
+        try:
+            answer = await response.read()
+            _decode_count(answer)
+        except (StreamBroke, *NOT_JSON):
+            return None
+        finally:
+            response.close()
+        return answer
+
+
+def _as_call(raw: bytes) -> bytes:
+    """The request as a call that can be planned. Raises InvalidRequest."""
+    parse_object(raw)
+    return msgspec.json.encode({**_decode_fields(raw), "max_tokens": MAX_TOKENS_LIMIT, "stream": False})
+
+
+def _without_limit(body: bytes) -> bytes:
+    """The request as the provider's counting takes it: it refuses fields of calls alone."""
+    fields = _decode_fields(body)
+    return msgspec.json.encode({n: value for n, value in fields.items() if n not in {"max_tokens", "stream"}})
