@@ -69,6 +69,8 @@ def encode_block(block: Block, path: str, to: Encoding) -> dict[str, Any] | None
     if isinstance(block, Thinking | HiddenThinking):
         return _thinking(block, path, to)
     if isinstance(block, ToolUse):
+        if block.signature is not None:
+            to.drop(f"{path}.signature")
         return _tool_use(block)
     if isinstance(block, ToolResult):
         return _tool_result(block, path, to)

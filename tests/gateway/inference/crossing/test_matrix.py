@@ -1,23 +1,14 @@
 """Every case of the matrix."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from tests.gateway.inference.crossing.case import Case
 from tests.gateway.inference.crossing.clients import CLIENTS
 from tests.gateway.inference.crossing.matrix import CASES, SUBJECTS, WAYS, dropped
 from tests.gateway.inference.crossing.providers import PROVIDERS
-from tests.gateway.inference.crossing.world import World, world
+from tests.gateway.inference.crossing.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def heddle_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with world(tmp_path_factory.mktemp("matrix")) as running:
-        yield running
 
 
 @pytest.mark.parametrize(("client", "provider", "way", "subject"), CASES)

@@ -5,14 +5,11 @@ from typing import Any
 
 import msgspec
 
-from tests.gateway.inference.wire.reply import Reply, pieces
+from tests.gateway.inference.wire.reply import Reply, Thought, pieces
 
 
 def whole(reply: Reply, model: str, digest: str) -> bytes:
-    content: list[dict[str, Any]] = [
-        {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
-        for thought in reply.thoughts
-    ]
+    content = [_thought(thought) for thought in reply.thoughts]
     content += [{"type": "text", "text": reply.text}] if reply.text else []
     content += [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": msgspec.json.decode(call.arguments)}
@@ -46,11 +43,7 @@ def stream(reply: Reply, model: str, digest: str) -> Iterator[bytes]:
     yield _event({"type": "message_start", "message": message}) + _event({"type": "ping"})
     index = 0
     for thought in reply.thoughts:
-        yield _start(index, {"type": "thinking", "thinking": "", "signature": ""})
-        for piece in pieces(thought.text):
-            yield _delta(index, {"type": "thinking_delta", "thinking": piece})
-        yield _delta(index, {"type": "signature_delta", "signature": thought.signature})
-        yield _event({"type": "content_block_stop", "index": index})
+        yield from _streamed_thought(index, thought)
         index += 1
     if reply.text:
         yield _start(index, {"type": "text", "text": ""})
@@ -72,6 +65,23 @@ def stream(reply: Reply, model: str, digest: str) -> Iterator[bytes]:
         }
     )
     yield _event({"type": "message_stop"})
+
+
+def _thought(thought: Thought) -> dict[str, Any]:
+    if not thought.text:
+        return {"type": "redacted_thinking", "data": thought.signature}
+    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+
+
+def _streamed_thought(index: int, thought: Thought) -> Iterator[bytes]:
+    if not thought.text:
+        yield _start(index, _thought(thought))
+    else:
+        yield _start(index, {"type": "thinking", "thinking": "", "signature": ""})
+        for piece in pieces(thought.text):
+            yield _delta(index, {"type": "thinking_delta", "thinking": piece})
+        yield _delta(index, {"type": "signature_delta", "signature": thought.signature})
+    yield _event({"type": "content_block_stop", "index": index})
 
 
 def _stop_reason(reply: Reply) -> str:

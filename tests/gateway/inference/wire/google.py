@@ -75,7 +75,7 @@ def _thought(thought: Thought) -> dict[str, Any]:
 
 def _call(call: Call) -> dict[str, Any]:
     arguments = msgspec.json.decode(call.arguments)
-    function = {"id": call.id, "name": call.name, "args": arguments}
+    function = {"name": call.name, "args": arguments} | ({"id": call.id} if call.id else {})
     return {"functionCall": function, **_signed(call.signature)}
 
 

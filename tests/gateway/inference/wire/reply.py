@@ -19,7 +19,7 @@ class Call:
 @dataclass(frozen=True)
 class Thought:
     """``signature`` is the maker's own: Anthropic's, or OpenAI's encrypted content. Chat providers have none,
-    and Google signs what follows the thought."""
+    and Google signs what follows the thought. Without a text only the maker can read it."""
 
     text: str
     signature: str = ""

@@ -56,6 +56,8 @@ def _block(told: Told, role: str, block: Json, results: dict[str, str]) -> None:
         told.images.append((source["media_type"], base64.b64decode(source["data"], validate=True)))
     elif kind == "thinking":
         told.thoughts.append((block["thinking"], block["signature"]))
+    elif kind == "redacted_thinking":
+        told.thoughts.append(("", block["data"]))
     elif kind == "tool_use":
         told.calls.append(ToldCall(block["name"], block["input"], results.get(block["id"])))
     else:

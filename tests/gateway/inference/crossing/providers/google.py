@@ -34,7 +34,8 @@ def hear(path: str, body: Json) -> Told:
         for part in content["parts"]:
             if "functionResponse" in part:
                 assert content["role"] == "user"
-                results[part["functionResponse"]["id"]] = part["functionResponse"]["response"]["output"]
+                result = part["functionResponse"]
+                results[result.get("id") or result["name"]] = result["response"]["output"]
     for content in body["contents"]:
         for part in content["parts"]:
             _part(told, _ROLES[content["role"]], part, results)
@@ -44,7 +45,7 @@ def hear(path: str, body: Json) -> Told:
 def _part(told: Told, role: str, part: Json, results: dict[str, str]) -> None:
     if "functionCall" in part:
         call = part["functionCall"]
-        result = results.get(call["id"])
+        result = results.get(call.get("id") or call["name"])
         told.calls.append(ToldCall(call["name"], call["args"], result, part.get("thoughtSignature")))
     elif "inlineData" in part:
         inline = part["inlineData"]
