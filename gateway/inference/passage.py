@@ -13,7 +13,13 @@ import msgspec
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.codec import Codec, Quirks, StreamDecoder, StreamEncoder, Target
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
-from gateway.inference.dialects.neutral import Event, Failed, Finished, Request, Started
+from gateway.inference.dialects.events import (
+    Event,
+    Failed,
+    Finished,
+    Started,
+)
+from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.registry import ClientDialect, Dialect
 from gateway.inference.upstream import ProviderRefused
 from kit.errors import HeddleError, InvalidRequest

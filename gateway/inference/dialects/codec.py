@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from gateway.inference.dialects.neutral import Event, Extra, Request, Response
+from gateway.inference.dialects.events import Event
+from gateway.inference.dialects.neutral import Extra, Request, Response
 from kit.errors import Unsupported
 
 

@@ -16,7 +16,12 @@ from gateway.inference.dialects.anthropic.encode_blocks import (
 from gateway.inference.dialects.anthropic.models import traits_of
 from gateway.inference.dialects.anthropic.reading import DIALECT, Fields, own, wrong
 from gateway.inference.dialects.carried import fitting_id
-from gateway.inference.dialects.neutral import Block, Message, Request, Text
+from gateway.inference.dialects.neutral import (
+    Block,
+    Message,
+    Request,
+    Text,
+)
 
 _TOOL_ID = "[a-zA-Z0-9_-]+"
 _TOOL_ID_LENGTH = 200

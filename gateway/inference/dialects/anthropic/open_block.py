@@ -13,19 +13,21 @@ from gateway.inference.dialects.anthropic.answer_blocks import (
 from gateway.inference.dialects.anthropic.arguments import FREE_FORM
 from gateway.inference.dialects.anthropic.citations import encode_citation
 from gateway.inference.dialects.anthropic.reading import DIALECT, own
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Audio,
     AudioDelta,
-    Block,
     CitationDelta,
     Event,
+    SignatureDelta,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Block,
     HiddenThinking,
     Refusal,
     ServerBlock,
-    SignatureDelta,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

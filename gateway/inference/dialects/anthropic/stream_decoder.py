@@ -11,10 +11,8 @@ from gateway.inference.dialects.anthropic.citations import decode_citation
 from gateway.inference.dialects.anthropic.responses import answered, kept, text_or_empty
 from gateway.inference.dialects.anthropic.stops import decode_stop
 from gateway.inference.dialects.anthropic.usage import decode_usage, unread
-from gateway.inference.dialects.frames import MAX_PENDING_BYTES, FrameOverflow, FrameSplitter, data_lines
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Block,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
@@ -22,11 +20,15 @@ from gateway.inference.dialects.neutral import (
     Event,
     Failed,
     Finished,
-    ServerBlock,
     SignatureDelta,
     Started,
-    Text,
     TextDelta,
+)
+from gateway.inference.dialects.frames import MAX_PENDING_BYTES, FrameOverflow, FrameSplitter, data_lines
+from gateway.inference.dialects.neutral import (
+    Block,
+    ServerBlock,
+    Text,
     Thinking,
     ToolUse,
 )

@@ -12,7 +12,7 @@ from gateway.inference.dialects.anthropic.open_block import OpenBlock, open_bloc
 from gateway.inference.dialects.anthropic.reading import own
 from gateway.inference.dialects.anthropic.stops import encode_stop, refused
 from gateway.inference.dialects.anthropic.usage import encode_usage
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
     AudioDelta,
     BlockStarted,
@@ -22,13 +22,11 @@ from gateway.inference.dialects.neutral import (
     Event,
     Failed,
     Finished,
-    Refusal,
-    Request,
     SignatureDelta,
     Started,
     TextDelta,
-    ToolUse,
 )
+from gateway.inference.dialects.neutral import Refusal, Request, ToolUse
 
 _Growth = TextDelta | ArgumentsDelta | SignatureDelta | CitationDelta | AudioDelta
 _OfBlock = BlockStarted | BlockStopped | _Growth

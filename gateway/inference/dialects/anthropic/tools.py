@@ -13,7 +13,12 @@ from gateway.inference.dialects.anthropic.reading import (
     read_cache,
     wrong,
 )
-from gateway.inference.dialects.neutral import Request, ServerTool, Tool, ToolChoice
+from gateway.inference.dialects.neutral import (
+    Request,
+    ServerTool,
+    Tool,
+    ToolChoice,
+)
 
 _KINDS = ("web_search", "web_fetch", "code_execution")
 _NAME = re.compile("[a-zA-Z0-9_-]{1,128}")

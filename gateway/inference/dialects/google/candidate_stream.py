@@ -4,6 +4,16 @@ from typing import Any
 
 import msgspec
 
+from gateway.inference.dialects.events import (
+    ArgumentsDelta,
+    BlockStarted,
+    BlockStopped,
+    ChoiceFinished,
+    CitationDelta,
+    Event,
+    SignatureDelta,
+    TextDelta,
+)
 from gateway.inference.dialects.google.calls import CallIds
 from gateway.inference.dialects.google.citations import passages
 from gateway.inference.dialects.google.finish import reason_of, stop_of
@@ -12,17 +22,9 @@ from gateway.inference.dialects.google.parts import SIGNS_NEXT, WHOLE_PART
 from gateway.inference.dialects.google.reading import extra
 from gateway.inference.dialects.google.responses import decode_blocks
 from gateway.inference.dialects.neutral import (
-    ArgumentsDelta,
     Block,
-    BlockStarted,
-    BlockStopped,
-    ChoiceFinished,
-    CitationDelta,
-    Event,
     HiddenThinking,
-    SignatureDelta,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.inference.dialects.neutral import Failed, StopReason
+from gateway.inference.dialects.events import Failed
+from gateway.inference.dialects.neutral import StopReason
 
 _STOPS: dict[str, StopReason] = {
     "STOP": "end_turn",

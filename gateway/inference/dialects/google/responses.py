@@ -14,7 +14,15 @@ from gateway.inference.dialects.google.logprobs import decode_logprobs, encode_l
 from gateway.inference.dialects.google.parts import decode_part
 from gateway.inference.dialects.google.reading import extra, merged, own
 from gateway.inference.dialects.google.usage import read_usage, searches_of, uncounted, write_usage
-from gateway.inference.dialects.neutral import Block, Choice, Response, ServerBlock, Text, Thinking, ToolUse
+from gateway.inference.dialects.neutral import (
+    Block,
+    Choice,
+    Response,
+    ServerBlock,
+    Text,
+    Thinking,
+    ToolUse,
+)
 from kit.errors import InvalidRequest
 
 ANSWER = ("candidates", "promptFeedback", "usageMetadata")

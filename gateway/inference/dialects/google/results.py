@@ -11,7 +11,14 @@ from gateway.inference.dialects.google.media import fits_result
 from gateway.inference.dialects.google.model_names import is_third
 from gateway.inference.dialects.google.parts import WHOLE_RESPONSE
 from gateway.inference.dialects.google.reading import invalid, merged, own
-from gateway.inference.dialects.neutral import Audio, Document, Image, Text, ToolResult, Video
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Document,
+    Image,
+    Text,
+    ToolResult,
+    Video,
+)
 from kit.json import NOT_JSON
 
 Parts = list[dict[str, Any]]

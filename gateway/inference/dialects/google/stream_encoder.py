@@ -6,6 +6,20 @@ from typing import Any
 import msgspec
 
 from gateway.billing.prices import TokenUsage
+from gateway.inference.dialects.events import (
+    ArgumentsDelta,
+    AudioDelta,
+    BlockStarted,
+    BlockStopped,
+    ChoiceFinished,
+    CitationDelta,
+    Event,
+    Failed,
+    Finished,
+    SignatureDelta,
+    Started,
+    TextDelta,
+)
 from gateway.inference.dialects.google import NAME
 from gateway.inference.dialects.google.finish import error_body, reason_of
 from gateway.inference.dialects.google.logprobs import encode_logprobs
@@ -14,23 +28,11 @@ from gateway.inference.dialects.google.reading import merged, own
 from gateway.inference.dialects.google.responses import answer_parts
 from gateway.inference.dialects.google.usage import write_usage
 from gateway.inference.dialects.neutral import (
-    ArgumentsDelta,
     Audio,
-    AudioDelta,
     Block,
-    BlockStarted,
-    BlockStopped,
-    ChoiceFinished,
-    CitationDelta,
-    Event,
-    Failed,
-    Finished,
     HiddenThinking,
     Refusal,
-    SignatureDelta,
-    Started,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

@@ -9,6 +9,13 @@ from typing import Any
 import msgspec
 
 from gateway.billing.prices import TokenUsage
+from gateway.inference.dialects.events import (
+    ChoiceFinished,
+    Event,
+    Failed,
+    Finished,
+    Started,
+)
 from gateway.inference.dialects.frames import FrameOverflow, FrameSplitter, data_lines
 from gateway.inference.dialects.google.calls import CallIds
 from gateway.inference.dialects.google.candidate_stream import CandidateStream
@@ -16,7 +23,6 @@ from gateway.inference.dialects.google.finish import failure
 from gateway.inference.dialects.google.reading import extra
 from gateway.inference.dialects.google.responses import ANSWER, is_blocked
 from gateway.inference.dialects.google.usage import read_usage, searches_of, uncounted
-from gateway.inference.dialects.neutral import ChoiceFinished, Event, Failed, Finished, Started
 from kit.json import NOT_JSON
 
 MAX_CANDIDATES = 128

@@ -8,7 +8,12 @@ from gateway.inference.dialects.google.drops import Drops
 from gateway.inference.dialects.google.model_names import is_third
 from gateway.inference.dialects.google.reading import Fields, camel, extra, invalid, merged, own
 from gateway.inference.dialects.google.schemas import from_google, to_google
-from gateway.inference.dialects.neutral import Request, ServerTool, Tool, ToolChoice
+from gateway.inference.dialects.neutral import (
+    Request,
+    ServerTool,
+    Tool,
+    ToolChoice,
+)
 from kit.errors import Unsupported
 
 _KINDS = {

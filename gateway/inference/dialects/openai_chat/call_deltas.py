@@ -6,7 +6,13 @@ index out, give every call the index 0, repeat id and name with each piece, or s
 
 from typing import Any
 
-from gateway.inference.dialects.neutral import ArgumentsDelta, BlockStarted, BlockStopped, Event, ToolUse
+from gateway.inference.dialects.events import (
+    ArgumentsDelta,
+    BlockStarted,
+    BlockStopped,
+    Event,
+)
+from gateway.inference.dialects.neutral import ToolUse
 from gateway.inference.dialects.openai_chat.calls import decode_answered_call
 from gateway.inference.dialects.openai_chat.extras import extra
 

@@ -8,24 +8,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.inference.dialects.carried import with_signature
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Audio,
     AudioDelta,
-    Block,
     BlockStarted,
     BlockStopped,
-    Citation,
     CitationDelta,
+    SignatureDelta,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Block,
+    Citation,
     HiddenThinking,
     Image,
     Inline,
     Linked,
     Refusal,
     ServerBlock,
-    SignatureDelta,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

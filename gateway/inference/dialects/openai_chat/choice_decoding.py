@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.inference.dialects.neutral import Audio, Block, Choice, Refusal, ServerBlock, Text, ToolUse
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Block,
+    Choice,
+    Refusal,
+    ServerBlock,
+    Text,
+    ToolUse,
+)
 from gateway.inference.dialects.openai_chat.calls import arguments_text, decode_answered_call
 from gateway.inference.dialects.openai_chat.citations import decode_annotation
 from gateway.inference.dialects.openai_chat.extras import DIALECT, extra

@@ -5,14 +5,14 @@ from typing import Any
 
 import msgspec
 
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ChoiceFinished,
     Event,
     Failed,
     Finished,
-    Request,
     Started,
 )
+from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.openai_chat.choice_chunks import ChoiceWriter
 from gateway.inference.dialects.openai_chat.client import Client
 from gateway.inference.dialects.openai_chat.extras import own_fields

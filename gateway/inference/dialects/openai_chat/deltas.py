@@ -7,21 +7,23 @@ the choice ends, since pieces of several may come in turn.
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.inference.dialects.neutral import (
-    Audio,
+from gateway.inference.dialects.events import (
     AudioDelta,
-    Block,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
     CitationDelta,
     Event,
+    SignatureDelta,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Block,
     HiddenThinking,
     Refusal,
     ServerBlock,
-    SignatureDelta,
     Text,
-    TextDelta,
     Thinking,
 )
 from gateway.inference.dialects.openai_chat.call_deltas import CallReader

@@ -4,7 +4,12 @@ import base64
 import binascii
 from typing import Any
 
-from gateway.inference.dialects.neutral import Inline, Linked, Source, Uploaded
+from gateway.inference.dialects.neutral import (
+    Inline,
+    Linked,
+    Source,
+    Uploaded,
+)
 from gateway.inference.dialects.openai_chat.encoding import Encoding
 from gateway.inference.dialects.openai_chat.extras import DIALECT
 from gateway.inference.dialects.openai_chat.reading import Fields, wrong

@@ -5,8 +5,13 @@ from typing import Any
 
 import msgspec
 
+from gateway.inference.dialects.events import (
+    Event,
+    Failed,
+    Finished,
+    Started,
+)
 from gateway.inference.dialects.frames import FrameOverflow, FrameSplitter, data_lines
-from gateway.inference.dialects.neutral import Event, Failed, Finished, Started
 from gateway.inference.dialects.openai_chat.deltas import ChoiceReader
 from gateway.inference.dialects.openai_chat.extras import extra
 from gateway.inference.dialects.openai_chat.responses import seconds

@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from gateway.inference.dialects.neutral import Request, ServerTool, Tool, ToolChoice
+from gateway.inference.dialects.neutral import (
+    Request,
+    ServerTool,
+    Tool,
+    ToolChoice,
+)
 from gateway.inference.dialects.openai_chat.encoding import Encoding
 from gateway.inference.dialects.openai_chat.extras import DIALECT, extra, form
 from gateway.inference.dialects.openai_chat.parts import decode_cache, encode_cache

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.inference.dialects.codec import Target
-from gateway.inference.dialects.neutral import Block, Refusal, Request, StopReason
+from gateway.inference.dialects.neutral import (
+    Block,
+    Refusal,
+    Request,
+    StopReason,
+)
 from gateway.inference.dialects.openai_responses.encoding import Encoding
 from gateway.inference.dialects.openai_responses.input_encoding import encode_system
 from gateway.inference.dialects.openai_responses.reading import NAME, own

@@ -1,6 +1,6 @@
 """Blocks that overlap, put one after the other."""
 
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     BlockStarted,
     BlockStopped,
     ChoiceFinished,

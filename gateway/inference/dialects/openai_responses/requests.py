@@ -5,7 +5,14 @@ from typing import Any
 
 from gateway.inference.dialects.codec import Encoded, Target
 from gateway.inference.dialects.fields import MAX_TOKENS_LIMIT
-from gateway.inference.dialects.neutral import Extra, HiddenThinking, Message, Request, Text, Thinking
+from gateway.inference.dialects.neutral import (
+    Extra,
+    HiddenThinking,
+    Message,
+    Request,
+    Text,
+    Thinking,
+)
 from gateway.inference.dialects.openai_responses.encoding import Encoding
 from gateway.inference.dialects.openai_responses.input_decoding import Conversation
 from gateway.inference.dialects.openai_responses.input_encoding import encode_messages, encode_system

@@ -9,17 +9,17 @@ from typing import Any
 
 import msgspec
 
-from gateway.inference.dialects.frames import FrameOverflow, FrameSplitter, data_lines
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
     Event,
     Failed,
     Finished,
-    ServerBlock,
     Started,
 )
+from gateway.inference.dialects.frames import FrameOverflow, FrameSplitter, data_lines
+from gateway.inference.dialects.neutral import ServerBlock
 from gateway.inference.dialects.openai_responses.envelope import ending, stop_of
 from gateway.inference.dialects.openai_responses.reading import NAME, extra
 from gateway.inference.dialects.openai_responses.responses import created_of, kept_fields

@@ -3,21 +3,23 @@
 from typing import Any
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.neutral import (
-    Audio,
-    Block,
+from gateway.inference.dialects.events import (
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
     Event,
     Failed,
     Finished,
+    Started,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Block,
     HiddenThinking,
     Image,
     Refusal,
     Request,
     ServerBlock,
-    Started,
     StopReason,
     Text,
     Thinking,

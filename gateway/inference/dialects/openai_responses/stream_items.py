@@ -3,18 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
     BlockStarted,
     BlockStopped,
     CitationDelta,
     Event,
-    Refusal,
     SignatureDelta,
-    Text,
     TextDelta,
-    Thinking,
 )
+from gateway.inference.dialects.neutral import Refusal, Text, Thinking
 from gateway.inference.dialects.openai_responses.blocks import decode_annotation
 from gateway.inference.dialects.openai_responses.output import (
     arguments_of,

@@ -6,17 +6,19 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
     AudioDelta,
-    Citation,
     CitationDelta,
     Event,
+    SignatureDelta,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Citation,
     HiddenThinking,
     Refusal,
-    SignatureDelta,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

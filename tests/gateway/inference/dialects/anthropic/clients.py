@@ -3,14 +3,13 @@
 from typing import Any
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ChoiceFinished,
     Event,
     Finished,
-    Image,
-    Inline,
     Started,
 )
+from gateway.inference.dialects.neutral import Image, Inline
 from tests.gateway.inference.dialects.anthropic import sdk
 from tests.gateway.inference.dialects.anthropic.made import CODEC, body, data_of, streamed
 

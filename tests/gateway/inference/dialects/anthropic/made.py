@@ -6,9 +6,9 @@ from typing import Any
 
 from gateway.inference.dialects.anthropic.codec import AnthropicCodec
 from gateway.inference.dialects.codec import Quirks, Target
+from gateway.inference.dialects.events import Event
 from gateway.inference.dialects.neutral import (
     Block,
-    Event,
     Message,
     Request,
     Text,

@@ -5,22 +5,24 @@ from typing import Any
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.anthropic.reading import DIALECT
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
-    Citation,
     CitationDelta,
     Event,
-    Extra,
     Finished,
-    HiddenThinking,
-    ServerBlock,
     SignatureDelta,
     Started,
-    Text,
     TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Citation,
+    Extra,
+    HiddenThinking,
+    ServerBlock,
+    Text,
     Thinking,
     ToolUse,
 )

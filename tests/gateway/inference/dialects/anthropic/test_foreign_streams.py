@@ -2,24 +2,26 @@
 
 import pytest
 
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Audio,
     AudioDelta,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
-    Citation,
     CitationDelta,
     Event,
     Failed,
     Finished,
+    SignatureDelta,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Citation,
     HiddenThinking,
     Refusal,
     ServerBlock,
-    SignatureDelta,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
     Video,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.inference.dialects.neutral import Failed, Finished
+from gateway.inference.dialects.events import Failed, Finished
 from tests.gateway.inference.dialects.anthropic import sdk
 from tests.gateway.inference.dialects.anthropic.made import CODEC, data_of, decoded, streamed, target
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.inference.dialects.anthropic.reading import DIALECT
-from gateway.inference.dialects.frames import MAX_PENDING_BYTES
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
     BlockStarted,
     BlockStopped,
@@ -16,11 +15,11 @@ from gateway.inference.dialects.neutral import (
     CitationDelta,
     Failed,
     Finished,
-    ServerBlock,
     SignatureDelta,
     TextDelta,
-    ToolUse,
 )
+from gateway.inference.dialects.frames import MAX_PENDING_BYTES
+from gateway.inference.dialects.neutral import ServerBlock, ToolUse
 from tests.gateway.inference.dialects.anthropic import sdk
 from tests.gateway.inference.dialects.anthropic.made import CODEC, data_of, decoded, streamed
 from tests.gateway.inference.dialects.anthropic.streams import (

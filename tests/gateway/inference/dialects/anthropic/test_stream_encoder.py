@@ -1,7 +1,7 @@
 """What our clients see of any provider's stream, to the byte, and what Anthropic's SDK makes of it."""
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
     BlockStarted,
     BlockStopped,
@@ -9,9 +9,9 @@ from gateway.inference.dialects.neutral import (
     Event,
     Finished,
     Started,
-    Text,
     TextDelta,
 )
+from gateway.inference.dialects.neutral import Text
 from tests.gateway.inference.dialects.anthropic import sdk
 from tests.gateway.inference.dialects.anthropic.clients import STARTED, message, shown
 from tests.gateway.inference.dialects.anthropic.made import CODEC, body, call, data_of, streamed

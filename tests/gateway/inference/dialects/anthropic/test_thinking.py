@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from gateway.inference.dialects.anthropic.models import traits_of
-from gateway.inference.dialects.neutral import Reasoning, Thinking, Tool, ToolChoice
+from gateway.inference.dialects.neutral import (
+    Reasoning,
+    Thinking,
+    Tool,
+    ToolChoice,
+)
 from tests.gateway.inference.dialects.anthropic.made import (
     asking,
     assistant,

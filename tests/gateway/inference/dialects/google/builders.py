@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from gateway.inference.dialects.codec import Encoded, Quirks, Target
+from gateway.inference.dialects.events import Event
 from gateway.inference.dialects.google.codec import GoogleCodec
 from gateway.inference.dialects.neutral import (
     Block,
-    Event,
     Message,
     Request,
     Response,

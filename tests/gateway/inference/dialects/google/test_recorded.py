@@ -11,10 +11,16 @@ import pytest
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.codec import Target
+from gateway.inference.dialects.events import (
+    Event,
+    Failed,
+    Finished,
+    Started,
+)
 from gateway.inference.dialects.google.codec import GoogleCodec
 from gateway.inference.dialects.google.finish import failure
 from gateway.inference.dialects.google.wire import GoogleWire
-from gateway.inference.dialects.neutral import Event, Failed, Finished, Request, Started
+from gateway.inference.dialects.neutral import Request
 from tests.gateway.inference.dialects.google.normal import normal, normal_request
 
 RECORDED = Path(__file__).parents[6] / "shared" / "recorded" / "google"

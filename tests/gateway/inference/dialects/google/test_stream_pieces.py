@@ -7,11 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.inference.dialects.events import Event, Finished
 from gateway.inference.dialects.frames import MAX_PENDING_BYTES
-from gateway.inference.dialects.neutral import (
-    Event,
-    Finished,
-)
 from tests.gateway.inference.dialects.google.builders import CODEC, chunk, events, frames, kinds
 from tests.gateway.inference.dialects.google.samples import RICH
 

@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Audio,
     AudioDelta,
     BlockStarted,
     BlockStopped,
@@ -15,16 +14,19 @@ from gateway.inference.dialects.neutral import (
     Event,
     Failed,
     Finished,
+    SignatureDelta,
+    Started,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
     HiddenThinking,
     Image,
     Inline,
     Refusal,
     Request,
     ServerBlock,
-    SignatureDelta,
-    Started,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from gateway.inference.dialects.neutral import Event, Request
+from gateway.inference.dialects.events import Event
+from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.openai_chat.codec import OpenAIChatCodec
 
 CODEC = OpenAIChatCodec()

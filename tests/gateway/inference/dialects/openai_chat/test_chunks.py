@@ -7,28 +7,30 @@ import pytest
 from openai import APIError
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Audio,
     AudioDelta,
-    Block,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
-    Citation,
     CitationDelta,
     Event,
     Failed,
     Finished,
+    SignatureDelta,
+    Started,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Block,
+    Citation,
     HiddenThinking,
     Image,
     Inline,
     Request,
     ServerBlock,
-    SignatureDelta,
-    Started,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

@@ -6,17 +6,19 @@ import msgspec
 import pytest
 
 from gateway.inference.dialects.codec import Quirks, Target
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
     BlockStarted,
     BlockStopped,
-    Choice,
     ChoiceFinished,
     Event,
     Finished,
+    Started,
+)
+from gateway.inference.dialects.neutral import (
+    Choice,
     Request,
     Response,
-    Started,
     Tool,
     ToolUse,
 )

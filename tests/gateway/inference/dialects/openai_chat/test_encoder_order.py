@@ -3,20 +3,22 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Block,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
     Event,
     Finished,
-    HiddenThinking,
-    Refusal,
     SignatureDelta,
     Started,
-    Text,
     TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Block,
+    HiddenThinking,
+    Refusal,
+    Text,
     Thinking,
     ToolUse,
 )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.codec import Quirks, Target
-from gateway.inference.dialects.neutral import Failed, Finished, Request, Started, ToolUse
+from gateway.inference.dialects.events import Failed, Finished, Started
+from gateway.inference.dialects.neutral import Request, ToolUse
 from gateway.inference.dialects.openai_chat.codec import OpenAIChatCodec
 from tests.gateway.inference.dialects.openai_chat import sdk
 from tests.gateway.inference.dialects.openai_chat.cutting import byte_by_byte, cut, decoded, encoded

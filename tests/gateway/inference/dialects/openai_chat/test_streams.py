@@ -8,27 +8,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.frames import MAX_PENDING_BYTES
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Audio,
     AudioDelta,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
     CitationDelta,
     Event,
-    Extra,
     Failed,
     Finished,
+    SignatureDelta,
+    Started,
+    TextDelta,
+)
+from gateway.inference.dialects.frames import MAX_PENDING_BYTES
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Extra,
     HiddenThinking,
     Image,
     Refusal,
     ServerBlock,
-    SignatureDelta,
-    Started,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

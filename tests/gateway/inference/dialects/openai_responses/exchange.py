@@ -8,16 +8,18 @@ from typing import Any
 import msgspec
 
 from gateway.inference.dialects.codec import Codec, Target
-from gateway.inference.dialects.neutral import (
-    Block,
+from gateway.inference.dialects.events import (
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
     Event,
     Finished,
+    Started,
+)
+from gateway.inference.dialects.neutral import (
+    Block,
     Message,
     Request,
-    Started,
     StopReason,
     Text,
 )

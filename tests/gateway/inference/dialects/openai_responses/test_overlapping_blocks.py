@@ -6,23 +6,25 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Block,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
-    Citation,
     CitationDelta,
     Event,
     Finished,
+    SignatureDelta,
+    Started,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Block,
+    Citation,
     HiddenThinking,
     Refusal,
     ServerBlock,
-    SignatureDelta,
-    Started,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )

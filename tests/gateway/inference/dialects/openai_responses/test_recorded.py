@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from gateway.inference.dialects.codec import Target
-from gateway.inference.dialects.neutral import ChoiceFinished, Finished, Started
+from gateway.inference.dialects.events import ChoiceFinished, Finished, Started
 from gateway.inference.dialects.openai_responses.wire import OpenAIResponsesDialect
 from tests.gateway.inference.dialects.openai_responses.exchange import (
     CODEC,

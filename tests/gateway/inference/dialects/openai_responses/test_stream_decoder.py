@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.inference.dialects.frames import MAX_PENDING_BYTES
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Block,
     BlockStarted,
     BlockStopped,
     ChoiceFinished,
@@ -22,10 +20,10 @@ from gateway.inference.dialects.neutral import (
     Finished,
     SignatureDelta,
     Started,
-    Text,
     TextDelta,
-    Thinking,
 )
+from gateway.inference.dialects.frames import MAX_PENDING_BYTES
+from gateway.inference.dialects.neutral import Block, Text, Thinking
 from tests.gateway.inference.dialects.openai_responses.exchange import (
     CODEC,
     NAME,

@@ -6,31 +6,33 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.neutral import (
+from gateway.inference.dialects.events import (
     ArgumentsDelta,
-    Audio,
     AudioDelta,
-    Block,
     BlockStarted,
     BlockStopped,
-    Choice,
     ChoiceFinished,
-    Citation,
     CitationDelta,
     Event,
     Failed,
     Finished,
+    SignatureDelta,
+    Started,
+    TextDelta,
+)
+from gateway.inference.dialects.neutral import (
+    Audio,
+    Block,
+    Choice,
+    Citation,
     HiddenThinking,
     Image,
     Inline,
     Refusal,
     Response,
     ServerBlock,
-    SignatureDelta,
-    Started,
     StopReason,
     Text,
-    TextDelta,
     Thinking,
     ToolUse,
 )
