@@ -6,6 +6,7 @@ Invariants:
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -21,6 +22,8 @@ from gateway.inference.plan import CallPlan, Candidate
 from gateway.inference.upstream import StreamBroke, UpstreamResponse
 from kit.errors import UpstreamFailed
 from kit.json import NOT_JSON
+
+logger = logging.getLogger("heddle.inference")
 
 
 class OpenCall:
@@ -77,6 +80,9 @@ class OpenCall:
             self._broke = broke.code
         except FrameOverflow:
             self._broke = "upstream_invalid"
+        except Exception:
+            logger.exception("call %s: its stream could not be read", self.admitted.request_id)
+            self._broke = "internal_error"
         if self._broke is not None:
             message = f"{self.model.provider.name} broke off its answer"
             cut_off = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
@@ -124,6 +130,9 @@ class OpenCall:
                 code="upstream_invalid",
                 details={"provider": provider},
             ) from None
+        except Exception:
+            await self._settle(TokenUsage(), "error", "internal_error", None)
+            raise
         finally:
             self._response.close()
         if usage is None:
