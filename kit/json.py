@@ -1,5 +1,6 @@
 """JSON that somebody else wrote: what can be wrong with it, and what of it a database can keep."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -7,15 +8,13 @@ import msgspec
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not JSON: bad syntax, bad UTF-8, too deep a nesting."""
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
 
 def storable(value: Any) -> Any:
     """The JSON value with U+FFFD for what PostgreSQL cannot keep: NUL characters and lone surrogates."""
     if isinstance(value, str):
-        return (
-            value
-            if _is_storable(value)
-            else value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-        )
+        return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list):
         return [storable(item) for item in value]
     if isinstance(value, dict):
@@ -41,10 +40,4 @@ def unstorable_place(value: Any) -> str | None:
 
 
 def _is_storable(text: str) -> bool:
-    if text.isascii():
-        return "\0" not in text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
+    return ("\0" not in text) if text.isascii() else _UNSTORABLE.search(text) is None

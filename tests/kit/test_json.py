@@ -58,3 +58,7 @@ def test_a_cursor_that_no_database_takes_is_refused(key: tuple[int, str]) -> Non
     with pytest.raises(InvalidRequest):
         decode_cursor(encode_cursor(*key), int, str)
     assert decode_cursor(encode_cursor(2**63 - 1, "a"), int, str) == (2**63 - 1, "a")
+
+
+def test_each_character_that_cannot_be_kept_is_replaced_by_one() -> None:
+    assert storable({"a\0": ["\ud800b\0", "c"]}) == {"a\ufffd": ["\ufffdb\ufffd", "c"]}
