@@ -21,22 +21,23 @@ SDK_ERRORS = (AnthropicError, OpenAIError)
 
 async def errors(case: Case) -> None:
     """A refused request and a limit, before anything is answered; then what the way of the answer adds."""
-    await _refused(case)
+    for status in (400, 413):
+        await _refused(case, status)
     await _limited(case)
     if case.stream:
         await _fails_within(case)
     await _breaks_off(case)
 
 
-async def _refused(case: Case) -> None:
-    answered = await _ask(case, whole(case.provider.error(WORDS), 400))
-    assert answered.status == 400
+async def _refused(case: Case, status: int) -> None:
+    answered = await _ask(case, whole(case.provider.error(WORDS), status))
+    assert answered.status == status
     error = case.client.error(msgspec.json.decode(answered.raw))
     assert WORDS in error["message"]
     assert error["type"] == "invalid_request_error"
     if not case.passes_through:
         assert (error["code"], error["provider"]) == ("provider_refused", case.provider.name)
-    _assert_row(answered, 400, "provider_refused")
+    _assert_row(answered, status, "provider_refused")
     await _assert_sdk_raises(case, answered)
 
 

@@ -11,6 +11,8 @@ from tests.gateway.inference.upstream import Answer, stream, whole
 from tests.gateway.inference.wire.reply import Reply
 
 DIGEST = "0123456789abcdef"
+PIECE = 61
+"""Bytes of a stream that are written at once."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class FakeProvider:
         return list(self.stream_reply(reply, self.model, digest))
 
     def answer(self, reply: Reply, *, streamed: bool, digest: str = DIGEST) -> Answer:
+        """A stream is cut without regard to its frames and characters."""
         if streamed:
-            return stream(*self.frames(reply, digest), pace_s=0)
+            raw = b"".join(self.frames(reply, digest))
+            return stream(*(raw[at : at + PIECE] for at in range(0, len(raw), PIECE)), pace_s=0)
         return whole(self.whole_reply(reply, self.model, digest))
 
 
