@@ -94,7 +94,10 @@ class OpenCall:
         return self._broke is not None or self.tap.failed
 
     def usage(self) -> TokenUsage:
-        """What the stream has used so far, as its tap saw it."""
+        """What the stream has used so far, as its tap saw it. One that broke before it had delivered
+        anything, or told what it used, has used nothing."""
+        if self.broke and self.tap.usage(0) == TokenUsage(estimated=True):
+            return TokenUsage()
         return self.tap.usage(input_token_guess(self.plan.raw))
 
     async def settle_stream(self, *, client_gone: bool = False, rider: Rider | None = None) -> Settled:

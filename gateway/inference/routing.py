@@ -93,31 +93,39 @@ class Router:
     async def _try(
         self, candidate: Candidate, body: bytes, client_headers: Mapping[str, str]
     ) -> UpstreamResponse:
+        """All tries at one candidate, which its breaker counts as one call."""
         provider = candidate.model.provider
         state = self._state(provider)
         breaker = state.breakers.setdefault(candidate.model.upstream_name, Breaker())
+        wait_s = breaker.admit()
+        if wait_s > 0:
+            raise _circuit_open(provider, wait_s)
+        try:
+            response = await self._try_again(candidate, state, body, client_headers)
+        except UpstreamFailed as failure:
+            breaker.given_up() if failure.code in _NOT_THE_MODEL else breaker.failed()
+            raise
+        except ProviderRefused as refused:
+            breaker.succeeded()  # the provider is well: it found fault with the request
+            raise candidate.passage.refusal(refused) from None
+        except BaseException:
+            breaker.given_up()
+            raise
+        breaker.succeeded()
+        return response
+
+    async def _try_again(
+        self, candidate: Candidate, state: _State, body: bytes, client_headers: Mapping[str, str]
+    ) -> UpstreamResponse:
         for attempt in range(1, self._max_tries + 1):
-            wait_s = breaker.admit()
-            if wait_s > 0:
-                raise _circuit_open(provider, wait_s)
             try:
-                response = await self._once(candidate, state, body, client_headers)
+                return await self._once(candidate, state, body, client_headers)
             except UpstreamFailed as failure:
-                breaker.given_up() if failure.code in _NOT_THE_MODEL else breaker.failed()
                 pause_s = self._pause_s(failure, attempt, state)
                 if pause_s is None:
                     raise
-                self._metrics.retried(candidate.model)
-                await asyncio.sleep(pause_s)
-            except ProviderRefused as refused:
-                breaker.succeeded()  # the provider is well: it found fault with the request
-                raise candidate.passage.refusal(refused) from None
-            except BaseException:
-                breaker.given_up()
-                raise
-            else:
-                breaker.succeeded()
-                return response
+            self._metrics.retried(candidate.model)
+            await asyncio.sleep(pause_s)
         raise AssertionError("the last try either returns or raises")
 
     async def _once(

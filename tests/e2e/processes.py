@@ -36,8 +36,10 @@ class HeddleProcess:
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
 
     def start(self) -> None:
+        self.starts += 1
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.cli", "serve"],

@@ -275,3 +275,16 @@ async def test_a_client_that_leaves_stops_the_provider_and_pays_for_what_it_got(
     assert (event.status, event.error_code) == ("cancelled", "client_disconnected")
     assert event.estimated
     assert await spent(heddle) == event.cost_nanos > 0
+
+
+@EVERY
+@pytest.mark.parametrize("said", [b"<html>", b"data: \n\n", b": only a comment\n\n"])
+async def test_a_stream_that_delivered_nothing_costs_nothing(
+    heddle: Serving, upstream: Upstream, path: str, said: bytes
+) -> None:
+    upstream.answer = stream(said)
+    _, raw = await post_stream(heddle, path, body_for(path))
+    assert b"upstream_broke_off" in raw
+    await settled(heddle)
+    event = await heddle.only_event()
+    assert (event.status, event.cost_nanos, event.input_tokens) == ("error", 0, 0)
