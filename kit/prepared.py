@@ -1,4 +1,4 @@
-"""Core statements for the few places where SQLAlchemy's own execution would be most of the cost.
+"""Core statements for the few places where SQLAlchemy's own execution would be half of the cost.
 
 A ``Prepared`` statement is written like any other, compiled once per database, and then given to the
 driver as text. No type of SQLAlchemy's converts the values: give what the driver takes (JSON as text).
