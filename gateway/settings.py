@@ -6,15 +6,16 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from kit.outbound import OutboundPolicy, parse_networks
 
 DEFAULT_FILE = "heddle.toml"
 Dialect = Literal["anthropic", "openai-chat", "openai-responses", "google"]
+UsdPerUnit = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
 DATABASE_FILE = "heddle.db"
@@ -39,6 +40,8 @@ class ProviderSettings(BaseModel):
     idle_timeout_s: float | None = Field(default=None, gt=0)
     max_concurrent: int | None = Field(default=None, gt=0)
     quirks: dict[str, Any] = Field(default_factory=dict)
+    tool_usd: dict[str, UsdPerUnit] = Field(default_factory=dict)
+    """What each use of a tool costs that runs at the provider: ``tool_usd = { code_execution = "0.03" }``."""
 
 
 class AliasTarget(BaseModel):
@@ -58,21 +61,40 @@ class AliasSettings(BaseModel):
     targets: tuple[AliasTarget, ...] = Field(min_length=1)
 
 
-class ModelSettings(BaseModel):
-    """A model's provider, limits and prices in USD per million tokens: ``[models."<id>"]``."""
+class PriceSettings(BaseModel):
+    """Prices in USD: tokens per million, all else per unit (``unit_usd = { image = "0.04" }``).
+
+    Units that are billed beside the named ones: ``input_audio``, ``output_audio``, ``input_image``,
+    ``output_image`` (tokens of that medium), ``image``, ``input_character``, ``audio_second``, ``request``,
+    and the tools that run at the provider by name (``web_search``, ``code_execution``, …).
+    """
 
     model_config = ConfigDict(extra="forbid")
+
+    input_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    output_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_read_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write_1h_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    unit_usd: dict[str, UsdPerUnit] = Field(default_factory=dict)
+
+
+class ModelSettings(PriceSettings):
+    """A model's provider, limits and prices: ``[models."<id>"]``; ``tiers.<name>`` holds those prices that
+    differ where the provider processes a call at another service tier."""
 
     provider: str
     upstream_model: str | None = None
     display_name: str | None = None
     context_window: int | None = Field(default=None, gt=0)
     max_output_tokens: int | None = Field(default=None, gt=0)
-    input_usd_per_mtok: Decimal = Field(ge=0)
-    output_usd_per_mtok: Decimal = Field(ge=0)
-    cache_read_usd_per_mtok: Decimal | None = Field(default=None, ge=0)
-    cache_write_usd_per_mtok: Decimal | None = Field(default=None, ge=0)
-    cache_write_1h_usd_per_mtok: Decimal | None = Field(default=None, ge=0)
+    tiers: dict[str, PriceSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_a_price(self) -> "ModelSettings":
+        if self.input_usd_per_mtok is None and not self.unit_usd:
+            raise ValueError("expected a price: input_usd_per_mtok (and output_usd_per_mtok), or unit_usd")
+        return self
 
 
 class McpServerSettings(BaseModel):

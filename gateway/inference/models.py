@@ -9,29 +9,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
-from typing import Any
 
 from genai_prices import data_snapshot
 from genai_prices import types as genai
 
-from gateway.billing.prices import ModelPrice, UnitPrice
+from gateway.billing.prices import ModelPrice
+from gateway.inference.price_list import configured_price, listed_price
 from gateway.inference.providers import SIM, Provider, known_provider_names
 from gateway.settings import AliasSettings, BadSettings, ModelSettings, Settings
 from kit.clock import Clock
 from kit.errors import NotFound, Unsupported
 
-MILLION = Decimal(1_000_000)
 DEFAULT_MAX_OUTPUT_TOKENS = 128_000
 """Assumed for holds where nobody states a model's output limit."""
 
-_GENAI_UNITS = {
-    "input_mtok": "input",
-    "output_mtok": "output",
-    "cache_read_mtok": "cache_read",
-    "cache_write_mtok": "cache_write",
-    "cache_write_1h_mtok": "cache_write_1h",
-}
-_GENAI_WEB_SEARCH = "web_searches_kcount"
 PRICE_LIFETIME_MS = 3_600_000
 """Prices may change at a date; a resolved model is looked up anew after this long."""
 
@@ -147,13 +138,13 @@ class ModelCatalog:
                 return configured
         upstream_name = rest if named is not None else name
         for provider in [named] if named is not None else self._providers.values():
-            if provider.prices_id is None:
-                continue
-            info = _listing(provider.prices_id).find_model(upstream_name.lower())
+            info = (
+                _listing(provider.prices_id).find_model(upstream_name.lower()) if provider.prices_id else None
+            )
+            priced = self._priced(name, upstream_name, provider, info)
+            if priced is not None:
+                return priced
             if info is not None:
-                priced = self._priced(name, upstream_name, provider, info)
-                if priced is not None:
-                    return priced
                 raise Unsupported(
                     f"model {name} has no price: set one under [models] in the settings",
                     code="model_not_priced",
@@ -171,9 +162,11 @@ class ModelCatalog:
             param="model",
         )
 
-    def _priced(self, slug: str, upstream: str, provider: Provider, info: genai.ModelInfo) -> Model | None:
+    def _priced(
+        self, slug: str, upstream: str, provider: Provider, info: genai.ModelInfo | None
+    ) -> Model | None:
         moment = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
-        price = _from_genai(info.get_prices(moment))
+        price = listed_price(info, moment, upstream, provider)
         if price is None:
             return None
         return Model(
@@ -181,8 +174,8 @@ class ModelCatalog:
             upstream_name=upstream,
             provider=provider,
             price=price,
-            display_name=info.name or info.id,
-            context_window=info.context_window,
+            display_name=(info.name or info.id) if info is not None else upstream,
+            context_window=info.context_window if info is not None else None,
         )
 
 
@@ -209,42 +202,12 @@ def _listing(prices_id: str) -> genai.Provider:
 
 
 def _from_settings(slug: str, own: ModelSettings, provider: Provider) -> Model:
-    units = {
-        "input": own.input_usd_per_mtok,
-        "output": own.output_usd_per_mtok,
-        "cache_read": own.cache_read_usd_per_mtok,
-        "cache_write": own.cache_write_usd_per_mtok,
-        "cache_write_1h": own.cache_write_1h_usd_per_mtok,
-    }
     return Model(
         slug=slug,
         upstream_name=own.upstream_model or slug,
         provider=provider,
-        price=ModelPrice(
-            {name: UnitPrice.per_million(usd) for name, usd in units.items() if usd is not None}
-        ),
+        price=configured_price(own, provider),
         display_name=own.display_name or slug,
         context_window=own.context_window,
         max_output_tokens=own.max_output_tokens,
     )
-
-
-def _from_genai(listed: genai.ModelPrice) -> ModelPrice | None:
-    """The listed prices in our units; None unless input is priced per token. (Models that only read, such as
-    those for embeddings, have no price for output.)"""
-    units: dict[str, UnitPrice] = {}
-    for field, unit in _GENAI_UNITS.items():
-        price = getattr(listed, field, None)
-        if price is not None:
-            units[unit] = _unit_price(price, MILLION)
-    searches = getattr(listed, _GENAI_WEB_SEARCH, None)
-    if searches is not None:
-        units["web_search"] = _unit_price(searches, Decimal(1000))
-    return ModelPrice(units) if "input" in units else None
-
-
-def _unit_price(price: Any, per: Decimal) -> UnitPrice:
-    if isinstance(price, genai.TieredPrices):
-        steps = [(0, price.base / per), *((tier.start, tier.price / per) for tier in price.tiers)]
-        return UnitPrice(tuple(sorted(steps)))
-    return UnitPrice(((0, Decimal(price) / per),))

@@ -17,6 +17,7 @@ from gateway.billing.operations import Admitted, CallOutcome, Rider, Settled
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.dialect import StreamTap
 from gateway.inference.dialects.frames import FrameOverflow
+from gateway.inference.dialects.server_tools import billed
 from gateway.inference.estimate import input_token_guess
 from gateway.inference.plan import CallPlan, Candidate
 from gateway.inference.upstream import StreamBroke, UpstreamResponse
@@ -98,7 +99,7 @@ class OpenCall:
         anything, or told what it used, has used nothing."""
         if self.broke and self.tap.usage(0) == TokenUsage(estimated=True):
             return TokenUsage()
-        return self.tap.usage(input_token_guess(self.plan.raw))
+        return self._billed(self.tap.usage(input_token_guess(self.plan.raw)))
 
     async def settle_stream(self, *, client_gone: bool = False, rider: Rider | None = None) -> Settled:
         """End a streamed call with what its tap saw."""
@@ -144,7 +145,10 @@ class OpenCall:
                 output_tokens=input_token_guess(body) if self.plan.facts.generates else 0,
                 estimated=True,
             )
-        return shown, await self._settle(usage, "ok", None, None)
+        return shown, await self._settle(self._billed(usage), "ok", None, None)
+
+    def _billed(self, usage: TokenUsage) -> TokenUsage:
+        return billed(usage, self.passage.tools, counted=self.passage.counts_tools)
 
     async def _settle(self, usage: TokenUsage, status: str, code: str | None, rider: Rider | None) -> Settled:
         outcome = CallOutcome(

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
+from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.codec import Codec, Quirks, StreamDecoder, StreamEncoder, Target
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap, WireDialect
 from gateway.inference.dialects.events import (
@@ -38,6 +38,16 @@ class Passage(Protocol):
 
     @property
     def provider_dialect(self) -> str: ...
+
+    @property
+    def tools(self) -> Counts:
+        """The tools that run at the provider, with how often each may be used."""
+        ...
+
+    @property
+    def counts_tools(self) -> bool:
+        """Whether the answer tells how often each was used."""
+        ...
 
     def priced(self, raw: bytes) -> bytes:
         """What the provider will count, for an upper bound from the caller's ``raw`` body."""
@@ -90,6 +100,14 @@ class SameDialect:
     @property
     def provider_dialect(self) -> str:
         return self.dialect.name
+
+    @property
+    def tools(self) -> Counts:
+        return self.dialect.server_tools(self.body)
+
+    @property
+    def counts_tools(self) -> bool:
+        return self.dialect.counts_tools
 
     def priced(self, raw: bytes) -> bytes:
         return raw
@@ -147,6 +165,14 @@ class Crossing:
     @property
     def provider_dialect(self) -> str:
         return self.provider.name
+
+    @property
+    def tools(self) -> Counts:
+        return self.provider.endpoint.server_tools(self.body)
+
+    @property
+    def counts_tools(self) -> bool:
+        return self.provider.endpoint.counts_tools
 
     def priced(self, raw: bytes) -> bytes:
         sent = self.outgoing(None)

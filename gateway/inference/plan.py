@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.prices import CostBound, bound_of
+from gateway.billing.prices import CostBound, Counts, bound_of
 from gateway.inference.dialects.carried import carries_foreign
 from gateway.inference.dialects.codec import Target
 from gateway.inference.dialects.dialect import RequestFacts
@@ -21,6 +21,11 @@ from kit.json import NOT_JSON
 
 DEFAULT_MAX_TOKENS = 8_192
 """Sent where the provider demands a limit, the caller set none and the model's own is not known."""
+
+
+_DEARER_TIERS = frozenset({"priority", "fast"})
+_MEDIA_MARKS = {"audio": b"audio", "image": b"image", "video": b"video"}
+"""What is found in a body that holds such input, which is dearer than text with some models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Planner:
         return CallPlan(facts, candidates, raw, self._bound(candidates, facts, raw))
 
     def _bound(self, candidates: Sequence[Candidate], facts: RequestFacts, raw: bytes) -> CostBound:
+        media = [medium for medium, mark in _MEDIA_MARKS.items() if mark in raw]
         bounds = [
             bound_of(
                 candidate.model.price,
@@ -72,7 +78,9 @@ class Planner:
                 input_tokens=input_token_bound(candidate.passage.priced(raw), candidate.model.context_window),
                 max_output_tokens=_most_output(facts, candidate.model),
                 min_output_tokens=facts.choices,
-                web_searches=facts.web_searches,
+                extras=candidate.passage.tools,
+                media=media,
+                tier=facts.tier,
             )
             for candidate in candidates
         ]
@@ -92,7 +100,9 @@ def _reachable(
     refusal: Unsupported | None = None
     for model in models:
         try:
-            found.append(Candidate(model, _passage(dialect, model, facts, body, raw)))
+            passage = _passage(dialect, model, facts, body, raw)
+            _check_prices(model, facts, passage.tools)
+            found.append(Candidate(model, passage))
         except Unsupported as unsupported:
             refusal = refusal or unsupported
     if not found:
@@ -107,12 +117,6 @@ def _passage(
     """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
     carry the request. A conversation that carries another maker's signatures is translated always: this
     provider must not see them."""
-    if facts.generates and "output" not in model.price.units:
-        raise Unsupported(
-            f"model {facts.model} has no price for output: it makes none, or set one under [models]",
-            code="model_not_priced",
-            param="model",
-        )
     if dialect.name in model.provider.base_urls and not carries_foreign(raw):
         return SameDialect(dialect.wire, facts, model.upstream_name, body, raw, model.provider.quirks)
     if dialect.codec is None:
@@ -132,6 +136,30 @@ def _passage(
             refusal = refusal or unsupported
     assert refusal is not None, f"provider {model.provider.name} speaks no dialect"
     raise refusal
+
+
+def _check_prices(model: Model, facts: RequestFacts, tools: Counts) -> None:
+    """Raises Unsupported (``model_not_priced``) if the request can use what has no price."""
+    lacking = model.price.lacks(("input", "output") if facts.generates else ("input",))
+    if lacking is not None:
+        raise _not_priced(f"model {facts.model} has no price for {lacking}: set one under [models]", "model")
+    name = model.provider.name
+    tool = model.price.lacks(tool for tool, _ in tools)
+    if tool is not None:
+        raise _not_priced(
+            f"{tool} runs at {name} and has no price for model {facts.model}: set one in "
+            f"tool_usd under [providers.{name}], or in unit_usd under [models]",
+            "tools",
+        )
+    if facts.tier in _DEARER_TIERS and facts.tier not in model.price.tiers:
+        raise _not_priced(
+            f"model {facts.model} has no price for tier {facts.tier}: set one in tiers under [models]",
+            "service_tier",
+        )
+
+
+def _not_priced(message: str, param: str) -> Unsupported:
+    return Unsupported(message, code="model_not_priced", param=param)
 
 
 def _crossing(client: ClientDialect, provider: Dialect, request: Request, model: Model) -> Crossing:

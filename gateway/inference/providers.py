@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -46,6 +47,18 @@ class Provider:
     display_name: str | None = None
     quirks: Quirks = field(default_factory=Quirks)
     limits: Limits = field(default_factory=Limits)
+    tool_usd: Mapping[str, Decimal] = field(default_factory=dict)
+    """What each use costs of the tools that run there."""
+    unit_usd: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    """Prices per unit that the price list lacks or has otherwise, by the beginnings of models' names."""
+
+    def own_prices(self, model: str) -> dict[str, Decimal]:
+        """A model's prices per unit by its name; the longest beginning has the last word."""
+        prices: dict[str, Decimal] = {}
+        for beginning in sorted(self.unit_usd, key=len):
+            if model.startswith(beginning):
+                prices |= self.unit_usd[beginning]
+        return prices
 
 
 class _Known(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +69,8 @@ class _Known(msgspec.Struct, forbid_unknown_fields=True):
     prices: str
     base_urls: dict[str, str]
     quirks: dict[str, Any] = {}
+    tool_usd: dict[str, Decimal] = {}
+    unit_usd: dict[str, dict[str, Decimal]] = {}
 
 
 @cache
@@ -115,6 +130,8 @@ def _known_provider(
         known.display_name,
         _quirks(name, {**known.quirks, **own.quirks}),
         _limits(own),
+        {**known.tool_usd, **own.tool_usd},
+        known.unit_usd,
     )
 
 
@@ -133,6 +150,7 @@ def _own_provider(name: str, own: ProviderSettings, environ: Mapping[str, str]) 
         _keys(own, [_variable(name, "API_KEY")], environ),
         quirks=_quirks(name, own.quirks),
         limits=_limits(own),
+        tool_usd=own.tool_usd,
     )
 
 

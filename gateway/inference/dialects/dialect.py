@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.billing.prices import TokenUsage
+from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.codec import Quirks
 
 
@@ -17,7 +17,8 @@ class RequestFacts:
     max_tokens: int | None
     """The caller's limit on output tokens (for all choices together), if it set one."""
     choices: int = 1
-    web_searches: int = 0
+    tier: str | None = None
+    """The processing tier that is asked for, where it changes the price."""
     generates: bool = True
     """Whether the answer has output tokens (embeddings have none)."""
     wants_usage: bool = True
@@ -47,6 +48,13 @@ class Endpoint(Protocol):
     """How a dialect's providers are called over HTTP."""
 
     name: str
+    counts_tools: bool
+    """Whether answers tell how often each tool that runs at the provider was used."""
+
+    def server_tools(self, body: Mapping[str, Any]) -> Counts:
+        """The tools of a request that run at the provider and cost money there, with how often each may be
+        used in all."""
+        ...
 
     def path_of(self, model: str, *, stream: bool) -> str:
         """Where requests go, after a provider's base URL. ``model`` is the provider's own name for it."""

@@ -11,6 +11,9 @@ MAX_TOKENS_LIMIT = 10_000_000
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 """A provider's count; anything else is not believed, as it would be billed."""
+Count64 = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+Usd = Annotated[float, msgspec.Meta(ge=0, le=100_000)]
+"""A provider's charge for one call."""
 
 
 def text_field(body: Mapping[str, Any], name: str) -> str:

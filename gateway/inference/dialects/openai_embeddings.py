@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
+from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts, StreamTap
 from gateway.inference.dialects.fields import Count, text_field
@@ -23,6 +23,10 @@ class OpenAIEmbeddings:
     """Passes through to providers of the OpenAI Chat dialect, which have this route beside that one."""
 
     name = OpenAIChatDialect.name
+    counts_tools = True
+
+    def server_tools(self, body: Mapping[str, Any]) -> Counts:  # noqa: ARG002 - the dialects share a shape
+        return ()
 
     def path_of(self, model: str, *, stream: bool) -> str:  # noqa: ARG002 - the same for all
         return "/embeddings"

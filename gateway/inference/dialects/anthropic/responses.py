@@ -29,7 +29,7 @@ def decode_response(body: Mapping[str, Any], origin: str) -> Response:
     if body.get("type", "message") != "message" or not isinstance(content, list):
         raise ValueError("expected a Message with a list of content blocks")
     blocks = [answered(entry, origin) for entry in content]
-    usage = decode_usage(body.get("usage"))
+    usage = decode_usage(body.get("usage"), container=body.get("container"))
     left = {name: value for name, value in body.items() if name not in _OF_CHOICE | _OF_MESSAGE}
     unread_usage = unread(body.get("usage"), usage)
     if unread_usage:

@@ -68,6 +68,7 @@ class AnthropicStreamDecoder:
         self._open: dict[int, _Open] = {}
         self._next_index = 0
         self._usage: dict[str, Any] = {}
+        self._container: Any = None
         self._extra: dict[str, Any] = {}
         self._started = self._stopped = self._over = False
 
@@ -120,6 +121,7 @@ class AnthropicStreamDecoder:
     def _message_start(self, message: Mapping[str, Any]) -> list[Event]:
         self._started = True
         self._usage = dict(_mapping(message.get("usage")))
+        self._container = message.get("container")
         usage = decode_usage(self._usage or None)
         left = {name: value for name, value in message.items() if name not in _MESSAGE}
         unread_usage = unread(self._usage, usage)
@@ -206,6 +208,7 @@ class AnthropicStreamDecoder:
         if unread_usage:
             self._extra["usage"] = unread_usage
         delta = dict(_mapping(event.get("delta")))
+        self._container = self._container or delta.get("container")
         reason, sequence = delta.pop("stop_reason", None), delta.pop("stop_sequence", None)
         if reason is None or self._stopped:
             return []
@@ -227,7 +230,7 @@ class AnthropicStreamDecoder:
     def _message_stop(self) -> list[Event]:
         events = [] if self._stopped else self._finish_choice(None, None, {})
         self._over = True
-        usage = decode_usage(self._usage or None)
+        usage = decode_usage(self._usage or None, container=self._container)
         return [*events, Finished(usage=usage, extra=kept(self._extra))]
 
     def _error(self, error: Any) -> list[Event]:

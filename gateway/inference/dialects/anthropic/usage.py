@@ -10,11 +10,11 @@ from gateway.inference.dialects.anthropic.wire import AnthropicDialect
 _read = AnthropicDialect().response_usage
 
 
-def decode_usage(raw: Any) -> TokenUsage | None:
-    """None if it holds no counts that can be believed."""
+def decode_usage(raw: Any, *, container: Any = None) -> TokenUsage | None:
+    """None if it holds no counts that can be believed. ``container``: the answer's, where code ran."""
     if not isinstance(raw, Mapping):
         return None
-    usage = _read({"usage": dict(raw)})
+    usage = _read({"usage": dict(raw), "container": container})
     details = raw.get("output_tokens_details")
     thought = details.get("thinking_tokens") if isinstance(details, Mapping) else None
     if usage is None or not isinstance(thought, int) or isinstance(thought, bool):
@@ -38,8 +38,14 @@ def encode_usage(usage: TokenUsage | None) -> dict[str, Any]:
         }
     if counted.reasoning_tokens:
         body["output_tokens_details"] = {"thinking_tokens": counted.reasoning_tokens}
-    if counted.web_searches:
-        body["server_tool_use"] = {"web_search_requests": counted.web_searches, "web_fetch_requests": 0}
+    fetches = dict(counted.extras).get("web_fetch", 0)
+    if counted.web_searches or fetches:
+        body["server_tool_use"] = {
+            "web_search_requests": counted.web_searches,
+            "web_fetch_requests": fetches,
+        }
+    if counted.tier == "fast":
+        body["speed"] = "fast"
     return body
 
 

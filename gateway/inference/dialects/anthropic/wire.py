@@ -6,17 +6,19 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
+from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.fields import Count, optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
+from gateway.inference.dialects.server_tools import objects, offered
 from kit.errors import InvalidRequest
 from kit.json import NOT_JSON
 
 API_VERSION = "2023-06-01"
-DEFAULT_WEB_SEARCHES = 20
-"""Assumed for holds when a web-search tool sets no ``max_uses``."""
+_CLIENTS_OWN = frozenset({"bash", "computer", "memory", "text_editor"})
+"""Tools with a dated type that the client runs itself."""
+_FILTERING_SINCE = "260209"
 BYTES_PER_TOKEN = 4
 """Used only to count what was delivered when a provider did not say."""
 
@@ -28,6 +30,7 @@ class _CacheCreation(msgspec.Struct):
 
 class _ServerToolUse(msgspec.Struct):
     web_search_requests: Count = 0
+    web_fetch_requests: Count = 0
 
 
 class _Usage(msgspec.Struct):
@@ -37,16 +40,19 @@ class _Usage(msgspec.Struct):
     cache_creation_input_tokens: Count | None = None
     cache_creation: _CacheCreation | None = None
     server_tool_use: _ServerToolUse | None = None
+    speed: str | None = None
 
 
 class _Delta(msgspec.Struct):
     text: str = ""
     partial_json: str = ""
     thinking: str = ""
+    container: Any = None
 
 
 class _Message(msgspec.Struct):
     usage: _Usage | None = None
+    container: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -61,6 +67,10 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 class AnthropicDialect:
     name = "anthropic"
+    counts_tools = True
+
+    def server_tools(self, body: Mapping[str, Any]) -> Counts:
+        return _server_tools(body.get("tools"))
 
     def path_of(self, model: str, *, stream: bool) -> str:  # noqa: ARG002 - the same for all
         return "/v1/messages"
@@ -75,7 +85,7 @@ class AnthropicDialect:
             model=text_field(body, "model"),
             stream=optional_bool(body, "stream"),
             max_tokens=max_tokens,
-            web_searches=_web_searches(body.get("tools")),
+            tier="fast" if body.get("speed") == "fast" else None,
         )
 
     def patch(
@@ -109,7 +119,8 @@ class AnthropicDialect:
         if not isinstance(body.get("usage"), dict):
             return None
         try:
-            return _token_usage(msgspec.convert(body["usage"], _Usage))
+            usage = msgspec.convert(body["usage"], _Usage)
+            return _token_usage(usage, container=isinstance(body.get("container"), dict))
         except msgspec.ValidationError:
             return None
 
@@ -130,6 +141,7 @@ class AnthropicTap:
         self._frames = FrameSplitter()
         self._usage: _Usage | None = None
         self._final = False
+        self._container = False
         self._delivered = 0
 
     def feed(self, chunk: bytes) -> bytes:
@@ -150,7 +162,7 @@ class AnthropicTap:
             seen.input_tokens = input_estimate
         if not self._final:
             seen.output_tokens = max(seen.output_tokens or 0, counted)
-        usage = _token_usage(seen)
+        usage = _token_usage(seen, container=self._container)
         return usage if self._final else replace(usage, estimated=True)
 
     def _see(self, data: bytes) -> None:
@@ -163,9 +175,11 @@ class AnthropicTap:
             self._delivered += len(delta.text) + len(delta.partial_json) + len(delta.thinking)
         elif event.type == "message_start" and event.message is not None:
             self._usage = event.message.usage
+            self._container |= event.message.container is not None
         elif event.type == "message_delta" and event.usage is not None:
             self._usage = _merge(self._usage, event.usage)
             self._final = True
+            self._container |= event.delta is not None and event.delta.container is not None
         elif event.type == "message_stop":
             self.complete = True
         elif event.type == "error":
@@ -182,26 +196,35 @@ def _merge(first: _Usage | None, later: _Usage) -> _Usage:
     return first
 
 
-def _token_usage(usage: _Usage) -> TokenUsage:
+def _token_usage(usage: _Usage, *, container: bool) -> TokenUsage:
     written = usage.cache_creation_input_tokens or 0
     written_1h = usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation else 0
+    tools = usage.server_tool_use or _ServerToolUse()
+    extras = (("web_fetch", tools.web_fetch_requests), ("code_execution", int(container)))
     return TokenUsage(
         input_tokens=usage.input_tokens or 0,
         output_tokens=usage.output_tokens or 0,
         cache_read_tokens=usage.cache_read_input_tokens or 0,
         cache_write_tokens=max(0, written - written_1h),
         cache_write_1h_tokens=written_1h,
-        web_searches=usage.server_tool_use.web_search_requests if usage.server_tool_use else 0,
+        web_searches=tools.web_search_requests,
+        extras=tuple(extra for extra in extras if extra[1]),
+        tier="fast" if usage.speed == "fast" else None,
     )
 
 
-def _web_searches(tools: Any) -> int:
-    """How many web searches the request allows (the tool types are named ``web_search_<date>``)."""
-    if not isinstance(tools, list):
-        return 0
-    total = 0
-    for tool in tools:
-        if isinstance(tool, dict) and str(tool.get("type", "")).startswith("web_search"):
-            uses = tool.get("max_uses")
-            total += uses if isinstance(uses, int) and uses > 0 else DEFAULT_WEB_SEARCHES
-    return total
+def _server_tools(tools: Any) -> Counts:
+    """Tools are told apart by a dated type (``web_search_20250305``); those of the client have none, or run
+    with the client. One container for code serves a call; it is free beside web tools that filter with code
+    (platform.claude.com, Pricing: Code execution tool)."""
+    found: list[tuple[str, int | None]] = []
+    filtering = False
+    for tool in objects(tools):
+        kind, _, date = str(tool.get("type", "")).rpartition("_20")
+        if not date.isdigit() or kind in _CLIENTS_OWN:
+            continue
+        uses = tool.get("max_uses")
+        limit = uses if type(uses) is int and uses > 0 else None
+        found.append((kind, 1 if kind == "code_execution" else limit))
+        filtering |= kind in ("web_search", "web_fetch") and date >= _FILTERING_SINCE
+    return offered(use for use in found if not (filtering and use[0] == "code_execution"))

@@ -22,7 +22,7 @@ from gateway.inference.dialects.google.candidate_stream import CandidateStream
 from gateway.inference.dialects.google.finish import failure
 from gateway.inference.dialects.google.reading import extra
 from gateway.inference.dialects.google.responses import ANSWER, is_blocked
-from gateway.inference.dialects.google.usage import read_usage, searches_of, uncounted
+from gateway.inference.dialects.google.usage import input_parts, read_usage, searches_of, uncounted
 from kit.json import NOT_JSON
 
 MAX_CANDIDATES = 128
@@ -140,4 +140,10 @@ class GoogleStreamDecoder:
 
 
 def _input_of(usage: TokenUsage | None) -> TokenUsage | None:
-    return None if usage is None else replace(usage, output_tokens=0, reasoning_tokens=0, web_searches=0)
+    return (
+        None
+        if usage is None
+        else replace(
+            usage, output_tokens=0, reasoning_tokens=0, web_searches=0, parts=input_parts(usage.parts)
+        )
+    )

@@ -4,12 +4,22 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
+from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.fields import Count
 from gateway.inference.dialects.google.model_names import is_third
+from gateway.inference.dialects.units import tier_of
 
 COUNTED = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
 """What TokenUsage says; the rest is kept as it is."""
+
+
+_MEDIA = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
+_TEXT = frozenset({"TEXT", "DOCUMENT", ""})
+
+
+class _Modality(msgspec.Struct, rename="camel"):
+    modality: str = ""
+    token_count: Count = 0
 
 
 class _Usage(msgspec.Struct, rename="camel"):
@@ -18,6 +28,11 @@ class _Usage(msgspec.Struct, rename="camel"):
     candidates_token_count: Count = 0
     thoughts_token_count: Count = 0
     tool_use_prompt_token_count: Count = 0
+    prompt_tokens_details: list[_Modality] = []
+    cache_tokens_details: list[_Modality] = []
+    candidates_tokens_details: list[_Modality] = []
+    tool_use_prompt_tokens_details: list[_Modality] = []
+    service_tier: str | None = None
 
 
 def read_usage(metadata: Any, *, searches: int = 0) -> TokenUsage | None:
@@ -35,7 +50,44 @@ def read_usage(metadata: Any, *, searches: int = 0) -> TokenUsage | None:
         cache_read_tokens=cached,
         web_searches=searches,
         reasoning_tokens=usage.thoughts_token_count,
+        parts=_parts(usage),
+        tier=tier_of(usage.service_tier),
     )
+
+
+def _parts(usage: _Usage) -> Counts:
+    """Audio, images and video by themselves. The prompt's details count what was cached too."""
+    if not any(
+        detail.modality not in _TEXT
+        for detail in (*usage.prompt_tokens_details, *usage.candidates_tokens_details)
+    ):
+        return ()
+    prompt, cached = _by_modality(usage.prompt_tokens_details), _by_modality(usage.cache_tokens_details)
+    tools, made = (
+        _by_modality(usage.tool_use_prompt_tokens_details),
+        _by_modality(usage.candidates_tokens_details),
+    )
+    found = {
+        f"input_{medium}": max(0, prompt.get(medium, 0) - cached.get(medium, 0)) + tools.get(medium, 0)
+        for medium in _MEDIA.values()
+    }
+    found |= {f"cache_{medium}_read": cached.get(medium, 0) for medium in ("audio", "image")}
+    found |= {f"output_{medium}": made.get(medium, 0) for medium in _MEDIA.values()}
+    return tuple((name, count) for name, count in found.items() if count)
+
+
+def _by_modality(details: list[_Modality]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for detail in details:
+        medium = _MEDIA.get(detail.modality)
+        if medium is not None:
+            counts[medium] = counts.get(medium, 0) + detail.token_count
+    return counts
+
+
+def input_parts(parts: Counts) -> Counts:
+    """Those that are known before the answer."""
+    return tuple(part for part in parts if not part[0].startswith("output_"))
 
 
 def write_usage(usage: TokenUsage, rest: dict[str, Any]) -> dict[str, Any]:

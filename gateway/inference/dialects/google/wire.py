@@ -7,15 +7,25 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
+from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.dialects.google import NAME
 from gateway.inference.dialects.google.responses import is_blocked
 from gateway.inference.dialects.google.streams import MAX_CANDIDATES
 from gateway.inference.dialects.google.usage import read_usage, searches_of
+from gateway.inference.dialects.server_tools import objects, offered
 from kit.json import NOT_JSON
 
+_FREE = frozenset({"functionDeclarations", "computerUse"})
+_PRICED_NAMES = {
+    "googleSearch": "web_search",
+    "googleSearchRetrieval": "web_search",
+    "googleMaps": "maps_search",
+    "urlContext": "web_fetch",
+    "codeExecution": "code_execution",
+    "fileSearch": "file_search",
+}
 _COLLECTIONS = {"models", "tunedModels"}
 
 
@@ -23,6 +33,13 @@ class GoogleWire:
     """Only providers speak this dialect, so there is no request of a client to read."""
 
     name = NAME
+    counts_tools = True
+
+    def server_tools(self, body: Mapping[str, Any]) -> Counts:
+        """Every tool but functions (ai.google.dev, Gemini API pricing: tools). One grounded prompt may make
+        several queries."""
+        names = {name for tool in objects(body.get("tools")) for name in tool if name not in _FREE}
+        return offered((_PRICED_NAMES.get(name, name), None) for name in sorted(names))
 
     def path_of(self, model: str, *, stream: bool) -> str:
         """Below the provider's root, with its query. ``model`` may be a tuned one (``tunedModels/…``)."""

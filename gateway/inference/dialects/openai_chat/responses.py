@@ -8,7 +8,13 @@ from gateway.inference.dialects.openai_chat.choice_decoding import decode_choice
 from gateway.inference.dialects.openai_chat.choice_encoding import encode_choice
 from gateway.inference.dialects.openai_chat.client import Client
 from gateway.inference.dialects.openai_chat.extras import extra, own_fields
-from gateway.inference.dialects.openai_chat.usage import decode_usage, encode_usage, merged, unexplained
+from gateway.inference.dialects.openai_chat.usage import (
+    decode_usage,
+    encode_usage,
+    merged,
+    unexplained,
+    usage_in,
+)
 
 
 def decode_response(body: Mapping[str, Any], origin: str) -> Response:
@@ -16,8 +22,7 @@ def decode_response(body: Mapping[str, Any], origin: str) -> Response:
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(item, dict) for item in choices):
         raise ValueError("choices: expected a list with at least one answer")
-    raw_usage = body.get("usage") or _groq_usage(body.get("x_groq"))
-    usage = decode_usage(raw_usage)
+    usage = decode_usage(usage_in(body), tier=body.get("service_tier"))
     rest = without(body, "id", "object", "created", "model", "choices", "usage")
     if left := unexplained(body.get("usage"), usage):
         rest["usage"] = left
@@ -35,10 +40,6 @@ def decode_response(body: Mapping[str, Any], origin: str) -> Response:
 def seconds(value: Any) -> int | None:
     """A time in Unix seconds; some providers give fractions."""
     return int(value) if isinstance(value, int | float) and abs(value) < 1e15 else None
-
-
-def _groq_usage(fields: Any) -> Any:
-    return fields.get("usage") if isinstance(fields, dict) else None
 
 
 def encode_response(response: Response, request: Request) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gateway.inference.dialects.frames import FrameOverflow, FrameSplitter, data
 from gateway.inference.dialects.openai_chat.deltas import ChoiceReader
 from gateway.inference.dialects.openai_chat.extras import extra
 from gateway.inference.dialects.openai_chat.responses import seconds
-from gateway.inference.dialects.openai_chat.usage import decode_usage, unexplained
+from gateway.inference.dialects.openai_chat.usage import decode_usage, unexplained, usage_in
 from gateway.inference.dialects.openai_chat.wire import MAX_CHOICES
 from kit.json import NOT_JSON
 
@@ -38,6 +38,7 @@ class ChatStreamDecoder:
         self._first: dict[str, Any] = {}
         self._late: dict[str, Any] = {}
         self._usage: Any = None
+        self._tier: Any = None
 
     def feed(self, data: bytes) -> list[Event]:
         if self._over:
@@ -96,9 +97,8 @@ class ChatStreamDecoder:
     def _note(self, chunk: dict[str, Any], entries: list[dict[str, Any]], events: list[Event]) -> None:
         """Take note of what stands beside the choices. The stream starts with the first choice: Azure sends
         a chunk without an id before it."""
-        for usage in (_groq_usage(chunk), *(entry.get("usage") for entry in entries), chunk.get("usage")):
-            if isinstance(usage, dict) and usage:
-                self._usage = usage
+        self._usage = usage_in(chunk) or self._usage
+        self._tier = chunk.get("service_tier") or self._tier
         for name, value in chunk.items():
             if name in _KNOWN or value is None or self._first.get(name) == value:
                 continue
@@ -127,7 +127,7 @@ class ChatStreamDecoder:
             return
         for _, choice in sorted(self._choices.items()):
             events += choice.finish()
-        usage = decode_usage(self._usage)
+        usage = decode_usage(self._usage, tier=self._tier)
         if left := unexplained(self._usage, usage):
             self._late["usage"] = left
         events.append(Finished(usage=usage, extra=extra(self._late)))
@@ -135,11 +135,6 @@ class ChatStreamDecoder:
     def _fail(self, failed: Failed) -> list[Event]:
         self._over = True
         return [failed]
-
-
-def _groq_usage(chunk: Mapping[str, Any]) -> Any:
-    groq = chunk.get("x_groq")
-    return groq.get("usage") if isinstance(groq, dict) else None
 
 
 def _failure(chunk: Mapping[str, Any], entries: list[dict[str, Any]]) -> Failed | None:

@@ -6,16 +6,23 @@ from typing import Any
 import msgspec
 
 from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.fields import Count
+from gateway.inference.dialects.fields import Count, Count64, Usd
+from gateway.inference.dialects.server_tools import objects
+from gateway.inference.dialects.units import parts_of, tier_of, usd_of, usd_of_ticks
 
 
 class _InputDetails(msgspec.Struct):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    video_tokens: Count | None = None
 
 
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
 
 
 class _Searches(msgspec.Struct):
@@ -37,10 +44,24 @@ class _Usage(msgspec.Struct):
     server_tool_use_details: _Searches | None = None
     """OpenRouter's."""
     server_tool_use: _Searches | None = None
+    cost: Usd | None = None
+    """OpenRouter's."""
+    cost_in_usd_ticks: Count64 | None = None
+    """xAI's."""
 
 
-def decode_usage(raw: Any) -> TokenUsage | None:
-    """None for anything that is no usage."""
+def usage_in(body: Mapping[str, Any]) -> Any:
+    """The usage of a whole answer or a chunk, wherever the provider puts it: Groq within ``x_groq`` of a
+    stream, Moonshot within a stream's choices."""
+    groq = body.get("x_groq")
+    found = body.get("usage") or (groq.get("usage") if isinstance(groq, Mapping) else None)
+    for choice in () if found else objects(body.get("choices")):
+        found = choice.get("usage") or found
+    return found if isinstance(found, dict) and found else None
+
+
+def decode_usage(raw: Any, *, tier: Any = None) -> TokenUsage | None:
+    """None for anything that is no usage. ``tier``: the answer's ``service_tier``."""
     try:
         seen = msgspec.convert(raw, _Usage)
     except msgspec.ValidationError:
@@ -51,7 +72,8 @@ def decode_usage(raw: Any) -> TokenUsage | None:
         cached = other if cached is None else cached
     read = min(cached or 0, seen.prompt_tokens)
     written = min(details.cache_write_tokens or 0, seen.prompt_tokens - read)
-    reasoning = (seen.completion_tokens_details and seen.completion_tokens_details.reasoning_tokens) or 0
+    made = seen.completion_tokens_details or _OutputDetails()
+    reasoning = made.reasoning_tokens or 0
     searches = seen.server_tool_use_details or seen.server_tool_use or _Searches()
     return TokenUsage(
         input_tokens=seen.prompt_tokens - read - written,
@@ -60,6 +82,15 @@ def decode_usage(raw: Any) -> TokenUsage | None:
         cache_write_tokens=written,
         web_searches=searches.web_search_requests or 0,
         reasoning_tokens=reasoning,
+        parts=parts_of(
+            input_audio=details.audio_tokens,
+            input_image=details.image_tokens,
+            input_video=details.video_tokens,
+            output_audio=made.audio_tokens,
+            output_image=made.image_tokens,
+        ),
+        tier=tier_of(tier),
+        reported_usd=usd_of_ticks(seen.cost_in_usd_ticks) or usd_of(seen.cost),
     )
 
 

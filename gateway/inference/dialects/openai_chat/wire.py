@@ -5,26 +5,18 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
+from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN
 from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts
-from gateway.inference.dialects.fields import Count, optional_bool, positive_int, text_field
+from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
+from gateway.inference.dialects.openai_chat.usage import decode_usage, usage_in
+from gateway.inference.dialects.server_tools import dear_tier, objects, offered
 from kit.errors import InvalidRequest
 from kit.json import NOT_JSON
 
 MAX_CHOICES = 128
-
-
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Count = 0
-    completion_tokens: Count = 0
-    prompt_tokens_details: _PromptDetails | None = None
 
 
 class _Function(msgspec.Struct):
@@ -44,11 +36,19 @@ class _Delta(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
+    usage: Any = None
+    """Moonshot's."""
+
+
+class _Groq(msgspec.Struct):
+    usage: Any = None
 
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
-    usage: _Usage | None = None
+    usage: Any = None
+    x_groq: _Groq | None = None
+    service_tier: str | None = None
     error: Any = None
 
 
@@ -57,6 +57,10 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 class OpenAIChatDialect:
     name = "openai-chat"
+    counts_tools = False
+
+    def server_tools(self, body: Mapping[str, Any]) -> Counts:
+        return _server_tools(body)
 
     def path_of(self, model: str, *, stream: bool) -> str:  # noqa: ARG002 - the same for all
         return "/chat/completions"
@@ -73,6 +77,7 @@ class OpenAIChatDialect:
             stream=optional_bool(body, "stream"),
             max_tokens=positive_int(body, "max_completion_tokens") or positive_int(body, "max_tokens"),
             choices=choices,
+            tier=dear_tier(body),
             wants_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
 
@@ -114,12 +119,7 @@ class OpenAIChatDialect:
         return headers
 
     def response_usage(self, body: Mapping[str, Any]) -> TokenUsage | None:
-        if not isinstance(body.get("usage"), dict):
-            return None
-        try:
-            return _token_usage(msgspec.convert(body["usage"], _Usage))
-        except msgspec.ValidationError:
-            return None
+        return decode_usage(usage_in(body), tier=body.get("service_tier"))
 
     def tap(self, facts: RequestFacts) -> "OpenAIChatTap":
         return OpenAIChatTap(hide_usage=not facts.wants_usage)
@@ -137,7 +137,8 @@ class OpenAIChatTap:
         self.failed = False
         self._hide_usage = hide_usage
         self._frames = FrameSplitter()
-        self._usage: _Usage | None = None
+        self._usage: Any = None
+        self._tier: str | None = None
         self._delivered = 0
 
     def feed(self, chunk: bytes) -> bytes:
@@ -150,8 +151,9 @@ class OpenAIChatTap:
         return rest if self._hide_usage and not hidden else b""
 
     def usage(self, input_estimate: int) -> TokenUsage:
-        if self._usage is not None:
-            return _token_usage(self._usage)
+        usage = decode_usage(self._usage, tier=self._tier)
+        if usage is not None:
+            return usage
         return TokenUsage(
             input_tokens=input_estimate,
             output_tokens=-(-self._delivered // BYTES_PER_TOKEN),
@@ -172,9 +174,14 @@ class OpenAIChatTap:
             if chunk.usage is not None:
                 self._usage = chunk.usage
                 usage_only = not chunk.choices
+            elif chunk.x_groq is not None and chunk.x_groq.usage is not None:
+                self._usage = chunk.x_groq.usage
+            self._tier = chunk.service_tier or self._tier
             if chunk.error is not None:
                 self.failed = True
             for choice in chunk.choices:
+                if choice.usage is not None:
+                    self._usage = choice.usage
                 if choice.delta is not None:
                     self._delivered += _length(choice.delta)
         return usage_only
@@ -187,10 +194,22 @@ def _length(delta: _Delta) -> int:
     return total
 
 
-def _token_usage(usage: _Usage) -> TokenUsage:
-    cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
-    return TokenUsage(
-        input_tokens=max(0, usage.prompt_tokens - cached),
-        output_tokens=usage.completion_tokens,
-        cache_read_tokens=cached,
-    )
+def _server_tools(body: Mapping[str, Any]) -> Counts:
+    """Whatever in ``tools`` is no function of the client, OpenRouter's plug-ins, OpenAI's web search."""
+    names = {name for tool in objects(body.get("tools")) if (name := _priced_name(tool)) is not None}
+    for plugin in objects(body.get("plugins")):
+        name = str(plugin.get("id", ""))
+        names.add("web_search" if name == "web" else name)
+    if body.get("web_search_options") is not None:
+        names.add("web_search")
+    return offered((name, None) for name in sorted(names))
+
+
+def _priced_name(tool: Mapping[str, Any]) -> str | None:
+    kind = str(tool.get("type", "function"))
+    if kind in ("function", "custom"):
+        return None
+    if kind == "builtin_function":  # Moonshot's: {"function": {"name": "$web_search"}}
+        function = tool.get("function")
+        kind = str(function.get("name")) if isinstance(function, dict) else kind
+    return kind.removeprefix("openrouter:").removeprefix("$")

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.fields import Count
+from gateway.billing.prices import Counts, TokenUsage
+from gateway.inference.dialects.fields import Count, Count64
+from gateway.inference.dialects.server_tools import objects
+from gateway.inference.dialects.units import parts_of, tier_of, usd_of_ticks
 
 
 class _Writes(msgspec.Struct):
@@ -19,9 +21,14 @@ class _InputDetails(msgspec.Struct):
     cache_write_tokens: Count | None = None
     cache_write_tokens_details: _Writes | None = None
 
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+
 
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -29,6 +36,8 @@ class _Usage(msgspec.Struct):
     output_tokens: Count = 0
     input_tokens_details: _InputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
+    cost_in_usd_ticks: Count64 | None = None
+    """xAI's."""
 
 
 def decode_usage(response: Mapping[str, Any]) -> TokenUsage | None:
@@ -41,6 +50,7 @@ def decode_usage(response: Mapping[str, Any]) -> TokenUsage | None:
         return None
     details = usage.input_tokens_details or _InputDetails()
     read, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+    made = usage.output_tokens_details or _OutputDetails()
     lasting = (details.cache_write_tokens_details or _Writes()).ttl_12h_tokens or 0
     return TokenUsage(
         input_tokens=max(0, usage.input_tokens - read - written),
@@ -49,7 +59,16 @@ def decode_usage(response: Mapping[str, Any]) -> TokenUsage | None:
         cache_write_tokens=max(0, written - lasting),
         cache_write_1h_tokens=lasting,
         web_searches=_web_searches(response),
-        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens or 0,
+        reasoning_tokens=made.reasoning_tokens or 0,
+        parts=parts_of(
+            input_audio=details.audio_tokens,
+            input_image=details.image_tokens,
+            output_audio=made.audio_tokens,
+            output_image=made.image_tokens,
+        ),
+        extras=_tools_used(response.get("output")),
+        tier=tier_of(response.get("service_tier")),
+        reported_usd=usd_of_ticks(usage.cost_in_usd_ticks),
     )
 
 
@@ -86,3 +105,29 @@ def _is_search(item: Any) -> bool:
         return False
     action = item.get("action")
     return not isinstance(action, Mapping) or action.get("type") == "search"
+
+
+_COUNTED = {
+    "file_search_call": "file_search",
+    "image_generation_call": "image_generation",
+    "x_search_call": "x_search",
+    "collections_search_call": "file_search",
+}
+
+
+def _tools_used(output: Any) -> Counts:
+    """Uses of tools beside web searches; code is counted by the containers that it ran in."""
+    uses: dict[str, int] = {}
+    containers = set()
+    for item in objects(output):
+        kind = item.get("type")
+        if kind in ("code_interpreter_call", "shell_call"):
+            place = item.get("environment") if kind == "shell_call" else item
+            container = place.get("container_id") if isinstance(place, Mapping) else None
+            if isinstance(container, str) or kind == "code_interpreter_call":
+                containers.add(container)
+        elif isinstance(kind, str) and kind in _COUNTED:
+            uses[_COUNTED[kind]] = uses.get(_COUNTED[kind], 0) + 1
+    if containers:
+        uses["code_execution"] = len(containers)
+    return tuple(uses.items())

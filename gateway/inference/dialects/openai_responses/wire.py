@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.billing.prices import TokenUsage
-from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN, DEFAULT_WEB_SEARCHES
+from gateway.billing.prices import Counts, TokenUsage
+from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN
 from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
@@ -14,6 +14,7 @@ from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.dialects.openai_responses.reading import NAME
 from gateway.inference.dialects.openai_responses.tools import is_web_search
 from gateway.inference.dialects.openai_responses.usage import decode_usage
+from gateway.inference.dialects.server_tools import dear_tier, objects, offered
 from kit.errors import InvalidRequest, Unsupported
 from kit.json import NOT_JSON
 
@@ -34,6 +35,10 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 class OpenAIResponsesDialect:
     name = NAME
+    counts_tools = True
+
+    def server_tools(self, body: Mapping[str, Any]) -> Counts:
+        return _server_tools(body)
 
     def path_of(self, model: str, *, stream: bool) -> str:  # noqa: ARG002 - the same for all
         return "/responses"
@@ -48,7 +53,7 @@ class OpenAIResponsesDialect:
             model=text_field(body, "model"),
             stream=optional_bool(body, "stream"),
             max_tokens=positive_int(body, "max_output_tokens"),
-            web_searches=_web_searches(body),
+            tier=dear_tier(body),
         )
 
     def patch(
@@ -130,12 +135,31 @@ class OpenAIResponsesTap:
         self.failed |= event.type in ("response.failed", "error")
 
 
-def _web_searches(body: Mapping[str, Any]) -> int:
-    """How many searches the request allows: ``max_tool_calls`` bounds all tools of the server together."""
-    tools = body.get("tools")
-    searching = sum(
-        isinstance(tool, dict) and is_web_search(tool.get("type"))
-        for tool in (tools if isinstance(tools, list) else ())
-    )
+_FREE = frozenset(
+    {"function", "custom", "namespace", "mcp", "tool_search", "local_shell", "apply_patch", "computer"}
+)
+"""Tools that the client runs, or that cost nothing but their tokens."""
+
+
+def _server_tools(body: Mapping[str, Any]) -> Counts:
+    """The tools that cost money beside their tokens (developers.openai.com, Pricing: Built-in tools).
+    ``max_tool_calls`` bounds all tools of the server together; one container for code serves a call."""
     limit = positive_int(body, "max_tool_calls")
-    return min(searching, 1) * limit if limit is not None else searching * DEFAULT_WEB_SEARCHES
+    names = {name for tool in objects(body.get("tools")) if (name := _priced_name(tool)) is not None}
+    return offered((name, 1 if name.startswith("code_execution") else limit) for name in sorted(names))
+
+
+def _priced_name(tool: Mapping[str, Any]) -> str | None:
+    kind = str(tool.get("type", ""))
+    if kind in _FREE or kind.startswith("computer_use"):
+        return None
+    if is_web_search(kind):
+        return "web_search_preview" if kind.startswith("web_search_preview") else "web_search"
+    if kind in ("code_interpreter", "shell"):
+        place = tool.get("container" if kind == "code_interpreter" else "environment")
+        settings = place if isinstance(place, dict) else {}
+        if settings.get("type") == "local" or (kind == "shell" and not settings):
+            return None
+        memory = settings.get("memory_limit")
+        return "code_execution" if memory in (None, "1g") else f"code_execution_{memory}"
+    return kind

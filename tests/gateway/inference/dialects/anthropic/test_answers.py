@@ -75,6 +75,7 @@ def test_usage_counts_everything_once() -> None:
         cache_write_tokens=12,
         cache_write_1h_tokens=18,
         web_searches=2,
+        extras=(("web_fetch", 1), ("code_execution", 1)),
         reasoning_tokens=40,
     )
 

@@ -48,17 +48,28 @@ def test_the_facts_of_a_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tools", "limit", "searches"),
+    ("tools", "limit", "found"),
     [
-        (None, None, 0),
-        ([{"type": "function", "name": "f"}, "odd"], 5, 0),
-        ([{"type": "web_search"}], None, 20),
-        ([{"type": "web_search_preview_2025_03_11"}], 3, 3),
-        ([{"type": "web_search"}, {"type": "web_search_preview"}], 3, 3),
+        (None, None, ()),
+        ([{"type": "function", "name": "f"}, "odd"], 5, ()),
+        ([{"type": "mcp"}, {"type": "tool_search"}, {"type": "computer_use_preview"}], 5, ()),
+        ([{"type": "web_search"}], None, (("web_search", 20),)),
+        ([{"type": "web_search_preview_2025_03_11"}], 3, (("web_search_preview", 3),)),
+        ([{"type": "file_search"}, {"type": "web_search"}], 3, (("file_search", 3), ("web_search", 3))),
+        ([{"type": "code_interpreter", "container": {"type": "auto"}}], 3, (("code_execution", 1),)),
+        (
+            [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}}],
+            None,
+            (("code_execution_4g", 1),),
+        ),
+        ([{"type": "shell", "environment": {"type": "container_auto"}}], None, (("code_execution", 1),)),
+        ([{"type": "shell", "environment": {"type": "local"}}, {"type": "shell"}], None, ()),
+        ([{"type": "image_generation"}], 2, (("image_generation", 2),)),
+        ([{"type": "brand_new"}], None, (("brand_new", 20),)),
     ],
 )
-def test_searches_are_counted(tools: Any, limit: int | None, searches: int) -> None:
-    assert WIRE.facts(request(user(), tools=tools, max_tool_calls=limit)).web_searches == searches
+def test_tools_that_cost_money_are_found(tools: Any, limit: int | None, found: Any) -> None:
+    assert WIRE.server_tools(request(user(), tools=tools, max_tool_calls=limit)) == found
 
 
 @pytest.mark.parametrize(
