@@ -116,7 +116,7 @@ class SameDialect:
         return self.dialect.path_of(self.upstream_model, stream=self.facts.stream)
 
     def headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:
-        return self.dialect.request_headers(api_key, client_headers)
+        return _keyed(self.dialect.request_headers(api_key, client_headers), self.quirks)
 
     def outgoing(self, max_tokens: int | None) -> bytes:
         changes = self.dialect.patch(
@@ -182,9 +182,8 @@ class Crossing:
         return self.provider.endpoint.path_of(self.target.model, stream=self.request.stream)
 
     def headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002
-        return self.provider.endpoint.request_headers(
-            api_key, {}
-        )  # beta headers of another dialect say nothing
+        # Beta headers of another dialect say nothing.
+        return _keyed(self.provider.endpoint.request_headers(api_key, {}), self.target.quirks)
 
     def outgoing(self, max_tokens: int | None) -> bytes:
         if max_tokens is None:
@@ -285,6 +284,13 @@ def provider_message(body: bytes) -> str | None:
         if isinstance(found, dict) and found.get(name):
             found = found[name]
     return found if isinstance(found, str) else None
+
+
+def _keyed(headers: dict[str, str], quirks: Quirks) -> dict[str, str]:
+    """The headers with the key where the provider looks for it."""
+    if quirks.bearer_key and "x-api-key" in headers:
+        headers["authorization"] = f"Bearer {headers.pop('x-api-key')}"
+    return headers
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Quirks:
     """Whether a user message may follow results of tools directly (Mistral wants the model in between)."""
     image_urls: bool = True
     """Whether the provider fetches images by URL; otherwise they must be inline."""
+    bearer_key: bool = False
+    """Whether a provider of the Anthropic dialect wants its key as ``authorization: Bearer`` (OpenRouter)."""
 
 
 @dataclass(frozen=True, slots=True)

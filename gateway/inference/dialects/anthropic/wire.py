@@ -9,9 +9,10 @@ import msgspec
 from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts
-from gateway.inference.dialects.fields import Count, optional_bool, positive_int, text_field
+from gateway.inference.dialects.fields import Count, Usd, optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.dialects.server_tools import objects, offered
+from gateway.inference.dialects.units import usd_of
 from kit.errors import InvalidRequest
 from kit.json import NOT_JSON
 
@@ -41,6 +42,8 @@ class _Usage(msgspec.Struct):
     cache_creation: _CacheCreation | None = None
     server_tool_use: _ServerToolUse | None = None
     speed: str | None = None
+    cost: Usd | None = None
+    """OpenRouter's."""
 
 
 class _Delta(msgspec.Struct):
@@ -210,6 +213,7 @@ def _token_usage(usage: _Usage, *, container: bool) -> TokenUsage:
         web_searches=tools.web_search_requests,
         extras=tuple(extra for extra in extras if extra[1]),
         tier="fast" if usage.speed == "fast" else None,
+        reported_usd=usd_of(usage.cost),
     )
 
 
