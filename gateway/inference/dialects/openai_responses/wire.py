@@ -49,6 +49,7 @@ class OpenAIResponsesDialect:
         for name in _UNPRICED:
             if body.get(name):
                 raise Unsupported(f"{name}: what it costs cannot be known from the request", param=name)
+        positive_int(body, "max_tool_calls")
         return RequestFacts(
             model=text_field(body, "model"),
             stream=optional_bool(body, "stream"),
