@@ -11,9 +11,10 @@ from decimal import Decimal
 
 from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
+from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.registry import ClientDialect
 from gateway.inference.models import ModelCatalog
-from gateway.inference.open_call import OpenCall
+from gateway.inference.open_call import OpenCall, abandoned
 from gateway.inference.plan import CallPlan, Candidate, Planner
 from gateway.inference.routing import Router
 from kit.errors import HeddleError
@@ -56,17 +57,24 @@ class Inference:
         try:
             candidate, response = await self._router.send(plan.candidates, body_for, client_headers)
         except BaseException as error:
+            usage = TokenUsage() if isinstance(error, Exception) else abandoned(plan)
             outcome = CallOutcome(
                 provider=asked.model.provider.name,
                 model=asked.model.slug,
                 status="error" if isinstance(error, Exception) else "cancelled",
                 http_status=error.status if isinstance(error, HeddleError) else 499,
-                error_code=error.code if isinstance(error, HeddleError) else None,
+                usage=usage,
+                cost=cost_of(usage, asked.model.price, self.markup),
+                error_code=error.code if isinstance(error, HeddleError) else _gone(error),
                 latency_ms=round((time.monotonic() - started) * 1000),
             )
             await self.billing.settle(request_id, payer, outcome)
             raise
         return OpenCall(plan, candidate, admitted, response, billing=self.billing, markup=self.markup)
+
+
+def _gone(error: BaseException) -> str | None:
+    return None if isinstance(error, Exception) else "client_disconnected"
 
 
 def _lowered_limit(plan: CallPlan, admitted: Admitted) -> int | None:

@@ -120,7 +120,7 @@ class OpenCall:
             body = await self._response.read()
             shown, usage = self.passage.answer(body)
         except asyncio.CancelledError:
-            await self._settle(TokenUsage(), "cancelled", "client_disconnected", None)
+            await self._settle(abandoned(self.plan), "cancelled", "client_disconnected", None)
             raise
         except StreamBroke as broke:
             await self._settle(TokenUsage(), "error", broke.code, None)
@@ -162,3 +162,9 @@ class OpenCall:
             latency_ms=round((time.monotonic() - self._started) * 1000),
         )
         return await self._billing.settle(self.admitted.request_id, self.admitted.payer, outcome, rider=rider)
+
+
+def abandoned(plan: CallPlan) -> TokenUsage:
+    """What a call is taken to have used that was given up before its provider said anything: its input has
+    been sent, and providers bill what they read."""
+    return TokenUsage(input_tokens=input_token_guess(plan.raw), estimated=True)

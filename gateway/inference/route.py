@@ -1,16 +1,16 @@
 """``POST /v1/messages``, ``/v1/chat/completions`` and ``/v1/responses``: plain ASGI, because this is the hot
 path."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.billing.operations import Payer
+from gateway.inference.departure import ClientGone, Departure
 from gateway.inference.dialects.registry import ClientDialect
 from gateway.inference.inference import Inference
 from gateway.inference.open_call import OpenCall
+from gateway.inference.plan import CallPlan
 from gateway.inference.upstream import ProviderRefused
 from kit.caller import Caller
 from kit.errors import AuthenticationFailed, InvalidRequest, TooLarge
@@ -36,6 +36,13 @@ class InferenceRoute:
         plan = self._inference.plan(self._dialect, raw, allowed_models=caller.models)
         payer = Payer(caller.account_id, caller.key_id, caller.end_user_id)
         try:
+            with Departure(receive):
+                await self._call(plan, payer, scope, send)
+        except ClientGone:
+            return
+
+    async def _call(self, plan: CallPlan, payer: Payer, scope: Scope, send: Send) -> None:
+        try:
             call = await self._inference.open(plan, scope["request_id"], payer, forwarded(scope))
         except ProviderRefused as refusal:
             if not refusal.body:
@@ -43,27 +50,25 @@ class InferenceRoute:
             await respond(send, refusal.status, refusal.body, _headers("application/json"))
             return
         if plan.facts.stream:
-            await self._stream(call, receive, send)
+            await _stream(call, send)
             return
         body, settled = await call.read()
         headers = _call_headers(call, call.content_type)
         headers.append((b"x-heddle-cost-micros", str(micros(settled.charged)).encode()))
         await respond(send, 200, body, headers)
 
-    async def _stream(self, call: OpenCall, receive: Receive, send: Send) -> None:
-        """Forward chunks until either side ends; the call is settled whichever it was."""
-        gone = asyncio.create_task(_client_gone(receive))
-        sending = asyncio.create_task(_forward(call, send))
-        try:
-            await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            finished = sending.done()
-            for task in (gone, sending):
-                task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await sending
-            await call.settle_stream(client_gone=not finished or sending.cancelled())
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+async def _stream(call: OpenCall, send: Send) -> None:
+    """Forward chunks until either side ends; the call is settled whichever it was."""
+    try:
+        await _forward(call, send)
+    except BaseException as error:
+        await call.settle_stream(client_gone=True)
+        if isinstance(error, OSError):  # the server may tell so that the client has gone
+            return
+        raise
+    await call.settle_stream()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _forward(call: OpenCall, send: Send) -> None:
@@ -76,11 +81,6 @@ async def _forward(call: OpenCall, send: Send) -> None:
     )
     async for chunk in call.stream():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-async def _client_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
