@@ -49,6 +49,7 @@ test: check
 
 bench: $(DEV)
 	$(BIN)/python -m bench.gateway
+	$(BIN)/python -m bench.memory
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv

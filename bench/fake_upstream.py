@@ -1,7 +1,8 @@
 """A model provider that costs next to nothing: fixed bytes over a bare asyncio protocol.
 
 It answers any ``POST``: a JSON body of 1 KB; with ``"stream":true`` in the request a stream of 100 events;
-with ``paced`` in the request the same stream with 5 ms between the events, each in a segment of its own.
+with ``paced`` in the request the same stream with 5 ms between the events, each in a segment of its own;
+with ``idle`` in the request the stream's first events, and then nothing until the other side hangs up.
 The dialect follows the path.
 """
 
@@ -17,6 +18,7 @@ import uvloop
 BODY_BYTES = 1024
 EVENTS = 100
 PACE_S = 0.005
+IDLE_EVENTS = 10
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -136,6 +138,8 @@ class FakeUpstream(asyncio.Protocol):
         dialect = OPENAI if b"/chat/completions" in request[:100] else ANTHROPIC
         if b'"stream":true' not in request:
             self._transport.write(dialect.whole)
+        elif b"idle" in request:
+            self._transport.write(b"".join([_STREAM_HEAD, *dialect.chunks[:IDLE_EVENTS]]))
         elif b"paced" in request:
             self._transport.write(_STREAM_HEAD)
             self._pace(dialect, 0)

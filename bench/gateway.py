@@ -8,22 +8,19 @@ checks that every request was billed. Nothing stays behind.
 
 import argparse
 import asyncio
-import os
-import platform
 import secrets
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-import httpx
 import msgspec
 from rich.console import Console
 
 from bench.load import Load, Measured
 from bench.processes import Cores, Running, run_json, running
+from bench.under_test import billed, heddle_environ, machine, mint_key
 
 err = Console(stderr=True, highlight=False)
 WARM_UP = 200
@@ -170,72 +167,25 @@ async def run(options: argparse.Namespace) -> str:
                 "gateway.cli",
                 "serve",
                 cores=cores.server,
-                environ=_heddle_environ(folder, upstream.url, admin_key),
+                environ=heddle_environ(folder, upstream.url, admin_key),
             ) as heddle,
         ):
-            key = await _mint_key(heddle.url, admin_key)
+            key = await mint_key(heddle.url, admin_key)
             rows = await bench.compare(
                 {FLOOR: (floor, key), HEDDLE: (heddle, key)}, loads, rounds=options.rounds
             )
             ceiling = await bench.compare({UPSTREAM: (upstream, key)}, loads, rounds=1)
-            billed = await _billed(heddle.url, admin_key, expected=bench.requests_to[HEDDLE])
-    return _report(rows, ceiling, options, cores, billed)
-
-
-def _heddle_environ(folder: str, upstream_url: str, admin_key: str) -> dict[str, str]:
-    settings = Path(folder) / "heddle.toml"
-    settings.write_text("")
-    return {
-        "HEDDLE_FILE": str(settings),
-        "HEDDLE_HOST": "127.0.0.1",
-        "HEDDLE_PORT": "0",
-        "HEDDLE_DATA_DIR": str(Path(folder) / "data"),
-        "HEDDLE_BOOTSTRAP_ADMIN_KEY": admin_key,
-        "HEDDLE_STARTER_CREDIT_USD": "100000",
-        "HEDDLE_SIM": "off",
-        "HEDDLE_LOG_LEVEL": "warning",
-        "ANTHROPIC_API_KEY": "bench",
-        "ANTHROPIC_BASE_URL": upstream_url,
-        "OPENAI_API_KEY": "bench",
-        "OPENAI_BASE_URL": f"{upstream_url}/v1",
-    }
-
-
-async def _mint_key(url: str, admin_key: str) -> str:
-    """A standard key as applications get them: for one end user, with a monthly cap."""
-    body = {
-        "name": "bench",
-        "scope": "standard",
-        "end_user_id": "user_bench",
-        "max_spend_usd": 50_000,
-        "cap_period": "month",
-    }
-    async with httpx.AsyncClient(base_url=url, headers={"x-api-key": admin_key}, timeout=30) as client:
-        answer = await client.post("/v1/keys", json=body)
-        answer.raise_for_status()
-        return str(answer.json()["secret"])
-
-
-async def _billed(url: str, admin_key: str, *, expected: int) -> str:
-    """A sentence on what was billed. Raises RuntimeError if a request was not."""
-    async with httpx.AsyncClient(base_url=url, headers={"x-api-key": admin_key}, timeout=60) as client:
-        usage = (await client.get("/v1/usage")).raise_for_status().json()
-        balance = (await client.get("/v1/billing/balance")).raise_for_status().json()
-    if usage["request_count"] != expected or balance["held_micros"] != 0:
-        raise RuntimeError(
-            f"{expected} requests were answered, but {usage['request_count']} are billed "
-            f"and {balance['held_micros']} micro-USD are still held"
-        )
-    return f"{expected:,} requests were answered and exactly as many billed; nothing is held any more."
+            bill = await billed(heddle.url, admin_key, expected=bench.requests_to[HEDDLE])
+    return _report(rows, ceiling, options, cores, bill)
 
 
 def _report(
-    rows: Sequence[Row], ceiling: Sequence[Row], options: argparse.Namespace, cores: Cores, billed: str
+    rows: Sequence[Row], ceiling: Sequence[Row], options: argparse.Namespace, cores: Cores, bill: str
 ) -> str:
     floor_cpu = {row.workload: median(row.cpu_ms()) for row in rows if row.server == FLOOR}
     lines = [
         f"{options.rounds} runs of {options.seconds:g} s each, median (lowest to highest); "
-        f"{cores.describe()}. {_machine()}. Dialect: {options.dialect}.",
+        f"{cores.describe()}. {machine()}. Dialect: {options.dialect}.",
         "",
         "| request | connections | server | requests/s | p50 ms | p99 ms | CPU ms per request | × floor |",
         "|---|--:|---|--:|--:|--:|--:|--:|",
@@ -249,7 +199,7 @@ def _report(
         "|---|--:|---|--:|--:|--:|",
     ]
     lines += [_cells(row) for row in ceiling]
-    return "\n".join([*lines, "", billed, ""])
+    return "\n".join([*lines, "", bill, ""])
 
 
 def _cells(row: Row) -> str:
@@ -267,15 +217,6 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{middle:,.{digits}f}"
     return f"{middle:,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
-
-
-def _machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        named = [line.partition(":")[2] for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = named[0].strip() if named else model
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
 
 
 def main() -> None:
