@@ -52,6 +52,7 @@ from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
 from kit.db import Database
 from kit.errors import HeddleError
+from kit.money import nanos_from_usd
 from threads.reading import TurnReader
 from threads.routes import thread_routes
 from threads.store import ThreadStore
@@ -78,7 +79,7 @@ class App:
         policy = settings.outbound_policy
 
         self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
-        self.billing = Billing(db, clock)
+        self.billing = Billing(db, clock, low_balance=nanos_from_usd(settings.low_balance_usd))
 
         self._catalog = catalog
         public_url = settings.resolved_public_url

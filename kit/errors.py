@@ -66,6 +66,10 @@ class Unsupported(HeddleError):
     status, type, code = 422, "invalid_request_error", "unsupported"
 
 
+class RateLimited(HeddleError):
+    status, type, code = 429, "rate_limit_error", "rate_limit"
+
+
 class UpstreamFailed(HeddleError):
     """A provider, vendor or tool endpoint failed; ``details`` name it and its status."""
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from kit.columns import big_int, json_column, reference
@@ -12,7 +13,31 @@ class Account(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     name: str
+    markup: str | None = None
+    """Added to providers' prices as a fraction (``0.07``), where it differs from the installation's."""
     created_at: int = Field(sa_column=big_int())
+
+
+class EndUser(SQLModel, table=True):
+    """What is known of an end user of an account: how much may be spent for it, and what it is billed.
+
+    ``id`` is made of the account's and of the developer's own ``end_user_id``, so that it is unique among
+    all accounts. Only end users of whom something is to be kept have a row.
+    """
+
+    __tablename__ = "end_user"
+    __table_args__ = (UniqueConstraint("account_id", "end_user_id"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str = Field(sa_column=reference("account.id"))
+    end_user_id: str
+    budget_nanos: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    budget_period: str = "lifetime"
+    markup: str | None = None
+    """What its developer adds to the cost when billing it, as a fraction."""
+    meta: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    created_at: int = Field(sa_column=big_int())
+    updated_at: int = Field(sa_column=big_int())
 
 
 class ApiKey(SQLModel, table=True):
@@ -29,6 +54,10 @@ class ApiKey(SQLModel, table=True):
     end_user_id: str | None = None
     cap_nanos: int | None = Field(default=None, sa_column=big_int(nullable=True))
     cap_period: str = "lifetime"
+    rpm: int | None = None
+    tpm: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    max_concurrent: int | None = None
+    on_disconnect: str = "cancel"
     models: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
     expires_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=big_int(nullable=True))

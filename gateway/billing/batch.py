@@ -2,108 +2,66 @@
 
 Invariants (the tests in ``tests/gateway/billing`` try to break them):
 - a wallet's balance and free part never go below zero, whatever runs concurrently;
-- what a capped key has spent plus what it holds never passes its cap;
+- what a capped key has spent plus what it holds never passes its cap, nor an end user's its budget;
 - a request id is charged at most once; an entry id is credited at most once;
-- the wallet's balance always equals the sum of its ledger entries.
+- the wallet's balance always equals the sum of its ledger entries;
+- what an account is told of (``alerts``) is written if and only if it happened.
 
-Wallet rows are locked first and in one order (PostgreSQL ``FOR UPDATE``; SQLite has one writer), so all
-operations on an account are serial whatever number of processes run.
+Admission decides in this order, and each refusal has its own code: the key's rates (requests, tokens, calls
+at once), its cap, its end user's budget, the turn's budget, the wallet.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import select
 from sqlmodel import Session
 
-from gateway.billing.errors import KeyCapReached, TurnBudgetReached, WalletEmpty
-from gateway.billing.ledger import WalletState, next_entry
-from gateway.billing.operations import Admit, Admitted, Credit, Operation, Settle, Settled
-from gateway.billing.periods import period_label, resets_at_ms, start_ms
-from gateway.billing.tables import HOLD, KEY, LEDGER, SPEND, USAGE, WALLET
-from kit.errors import AuthenticationFailed, HeddleError, InvalidRequest
+from gateway.billing import alerts
+from gateway.billing.errors import (
+    EndUserBudgetReached,
+    KeyCapReached,
+    KeyConcurrencyReached,
+    KeyRateReached,
+    TurnBudgetReached,
+    WalletEmpty,
+)
+from gateway.billing.ledger import next_entry
+from gateway.billing.operations import Admit, Admitted, Credit, Operation, Payer, Settle, Settled
+from gateway.billing.periods import resets_at_ms
+from gateway.billing.prices import TokenUsage
+from gateway.billing.rates import KeyRates, RateStatus
+from gateway.billing.rows import Capped, KeyRow, Rows
+from gateway.billing.tables import LEDGER
+from kit.errors import AuthenticationFailed, InvalidRequest
 from kit.money import Nanos
-from kit.prepared import OneOf, Prepared, values_of
-
-_wallets = Prepared(
-    select(
-        WALLET.c.account_id,
-        WALLET.c.balance_nanos,
-        WALLET.c.held_nanos,
-        WALLET.c.ledger_seq,
-        WALLET.c.ledger_hash,
-    )
-    .where(OneOf(WALLET.c.account_id, "ids"))
-    .order_by(WALLET.c.account_id)
-    .with_for_update()
-)
-_keys = Prepared(
-    select(KEY.c.id, KEY.c.cap_nanos, KEY.c.cap_period, KEY.c.revoked_at).where(OneOf(KEY.c.id, "ids"))
-)
-_spends = Prepared(
-    select(SPEND.c.key_id, SPEND.c.period, SPEND.c.spent_nanos, SPEND.c.held_nanos).where(
-        OneOf(SPEND.c.key_id, "ids")
-    )
-)
-_holds = Prepared(select(HOLD.c.id, HOLD.c.amount_nanos).where(OneOf(HOLD.c.id, "ids")))
-_update_wallet = Prepared(
-    update(WALLET)
-    .where(WALLET.c.account_id == bindparam("b_account_id"))
-    .values(
-        balance_nanos=bindparam("balance_nanos"),
-        held_nanos=bindparam("held_nanos"),
-        ledger_seq=bindparam("ledger_seq"),
-        ledger_hash=bindparam("ledger_hash"),
-    )
-)
-_update_spend = Prepared(
-    update(SPEND)
-    .where(SPEND.c.key_id == bindparam("b_key_id"))
-    .values(
-        period=bindparam("period"), spent_nanos=bindparam("spent_nanos"), held_nanos=bindparam("held_nanos")
-    )
-)
-_insert_hold, _insert_entry, _insert_usage = (Prepared(insert(table)) for table in (HOLD, LEDGER, USAGE))
-_delete_holds = Prepared(delete(HOLD).where(OneOf(HOLD.c.id, "ids")))
-
-
-@dataclass(slots=True)
-class _Key:
-    cap: int | None
-    period: str
-    revoked: bool
-
-
-@dataclass(slots=True)
-class _Spend:
-    period: str
-    spent: int
-    held: int
-    is_new: bool = False
 
 
 class BillingBatch:
-    """The rows touched by a group of operations, changed in memory and written back in bulk."""
+    """Applies a group of operations. ``low_balance`` is where an account is told that little is left."""
 
-    def __init__(self, session: Session, operations: Sequence[Operation]) -> None:
+    def __init__(
+        self, session: Session, operations: Sequence[Operation], *, low_balance: Nanos = Nanos(0)
+    ) -> None:
+        calls = [operation for operation in operations if not isinstance(operation, Credit)]
         self._session = session
-        self._connection = session.connection()
-        self._wallets = self._load_wallets({_account_of(operation) for operation in operations})
-        key_ids = {op.payer.key_id for op in operations if not isinstance(op, Credit)}
-        self._keys = self._load_keys(key_ids)
-        self._spends = self._load_spends(key_ids)
-        self._holds = self._load_holds({op.request_id for op in operations if not isinstance(op, Credit)})
-        self._touched_spends: set[str] = set()
-        self._new_holds: dict[str, dict[str, Any]] = {}
-        self._gone_holds: list[str] = []
-        self._entries: list[dict[str, Any]] = []
-        self._usage: dict[str, dict[str, Any]] = {}
+        self._low_balance = low_balance
         self._credited: set[tuple[str, str]] = set()
+        self._rows = Rows(
+            session,
+            accounts={_account_of(operation) for operation in operations},
+            keys={call.payer.key_id for call in calls},
+            end_users={
+                (call.payer.account_id, call.payer.end_user_id)
+                for call in calls
+                if call.payer.end_user_id is not None
+            },
+            requests={call.request_id for call in calls},
+        )
 
     def apply(self, operation: Operation) -> Admitted | Settled | bool:
-        """Raises PaymentRequired and other HeddleErrors for refusals; these change nothing."""
+        """Raises PaymentRequired, RateLimited and other HeddleErrors for refusals; these move nothing."""
         if isinstance(operation, Admit):
             return self._admit(operation)
         if isinstance(operation, Settle):
@@ -111,92 +69,122 @@ class BillingBatch:
         return self._credit(operation)
 
     def write_back(self) -> None:
-        connection = self._connection
-        if self._wallets:
-            _update_wallet.run(
-                connection,
-                [
-                    {
-                        "b_account_id": wallet.account_id,
-                        "balance_nanos": wallet.balance_nanos,
-                        "held_nanos": wallet.held_nanos,
-                        "ledger_seq": wallet.ledger_seq,
-                        "ledger_hash": wallet.ledger_hash,
-                    }
-                    for wallet in self._wallets.values()
-                ],
-            )
-        self._write_spends()
-        if self._new_holds:
-            _insert_hold.run(connection, list(self._new_holds.values()))
-        if self._gone_holds:
-            _delete_holds.run(connection, [{"ids": values_of(connection, self._gone_holds)}])
-        if self._entries:
-            _insert_entry.run(connection, self._entries)
-        if self._usage:
-            _insert_usage.run(connection, list(self._usage.values()))
+        self._rows.write_back()
 
-    # --- operations -------------------------------------------------------------------------------
+    # --- admission --------------------------------------------------------------------------------
 
     def _admit(self, op: Admit) -> Admitted:
-        payer, bound = op.payer, op.bound
-        wallet = self._wallet(payer.account_id)
-        key = self._keys.get(payer.key_id)
+        rows, payer, bound = self._rows, op.payer, op.bound
+        wallet = rows.wallet(payer.account_id)
+        key = rows.keys.get(payer.key_id)
         if key is None or key.revoked:
             raise AuthenticationFailed("this API key has been revoked", code="key_revoked")
-        if op.request_id in self._new_holds or op.request_id in self._holds:
+        if op.request_id in rows.new_holds or op.request_id in rows.holds:
             raise InvalidRequest(f"request {op.request_id} is already running", code="duplicate_request")
-        available = wallet.available
-        needed = bound.least
-        tracked = key.cap is not None or payer.key_id in self._spends
-        spend = self._spend(payer.key_id, key, op.now_ms) if tracked else None
-        if spend is not None and key.cap is not None:
-            free = key.cap - spend.spent - spend.held
-            if free < needed:
-                raise KeyCapReached(
-                    needed=needed,
-                    cap=key.cap,
-                    spent=spend.spent,
-                    held=spend.held,
-                    resets_at=resets_at_ms(key.period, op.now_ms),
-                )
-            available = min(available, free)
+        rates = self._within_rates(op, key)
+        capped = self._limited(payer)
+        available = min([wallet.available, *(self._free(one, op) for one in capped)])
         if op.budget is not None:
             left = op.budget.limit - op.budget.spent
-            if left < needed:
-                raise TurnBudgetReached(needed=needed, budget=op.budget.limit, spent=op.budget.spent)
+            if left < bound.least:
+                raise TurnBudgetReached(needed=bound.least, budget=op.budget.limit, spent=op.budget.spent)
             available = min(available, left)
-        if wallet.available < needed:
-            raise WalletEmpty(needed=needed, balance=wallet.balance_nanos, held=wallet.held_nanos)
+        if wallet.available < bound.least:
+            self._tell(alerts.of_empty(wallet, op.now_ms))
+            raise WalletEmpty(needed=bound.least, balance=wallet.balance_nanos, held=wallet.held_nanos)
         granted = bound.affordable_output(available)
         held = Nanos(bound.input_nanos + bound.for_output(granted))
         wallet.held_nanos += held
-        if spend is not None:
-            spend.held += held
-            self._touched_spends.add(payer.key_id)
-        self._new_holds[op.request_id] = {
-            "id": op.request_id,
-            "account_id": payer.account_id,
-            "key_id": payer.key_id,
-            "amount_nanos": held,
-            "owner": op.owner,
-            "expires_at": op.expires_at,
-            "created_at": op.now_ms,
-        }
-        return Admitted(op.request_id, payer, held, granted, granted < bound.max_output_tokens)
+        for one in capped:
+            rows.spending(one, op.now_ms).held += held
+            rows.touch(one)
+        rows.add_hold(
+            {
+                "id": op.request_id,
+                "account_id": payer.account_id,
+                "key_id": payer.key_id,
+                "end_user_id": payer.end_user_id,
+                "amount_nanos": held,
+                "tokens": op.tokens,
+                "owner": op.owner,
+                "expires_at": op.expires_at,
+                "created_at": op.now_ms,
+            }
+        )
+        lowered = granted < bound.max_output_tokens
+        return Admitted(op.request_id, payer, held, granted, lowered, _taken(rates, op.tokens))
+
+    def _within_rates(self, op: Admit, key: KeyRow) -> KeyRates | None:
+        """The key's buckets; nothing is taken of them yet. Raises KeyRateReached, KeyConcurrencyReached."""
+        rates = self._rows.rates(op.payer.key_id, op.now_ms)
+        if rates is not None:
+            for what, bucket, count in (
+                ("requests", rates.requests, 1),
+                ("tokens", rates.tokens, op.tokens),
+            ):
+                wait_ms = 0 if bucket is None else bucket.wait_ms(count)
+                if bucket is not None and wait_ms:
+                    status = rates.status()
+                    raise KeyRateReached(what, limit=bucket.per_minute, wait_ms=wait_ms, status=status)
+        if key.max_concurrent is not None:
+            running = self._rows.running(op.payer.key_id)
+            if running >= key.max_concurrent:
+                raise KeyConcurrencyReached(limit=key.max_concurrent, running=running)
+        return rates
+
+    def _limited(self, payer: Payer) -> list[Capped]:
+        """Those whose spending this call is counted to: its key, its end user."""
+        found = (
+            self._rows.capped_key(payer.key_id),
+            self._rows.capped_end_user(payer.account_id, payer.end_user_id),
+        )
+        return [capped for capped in found if capped is not None]
+
+    def _free(self, capped: Capped, op: Admit) -> int:
+        """What a cap leaves. Raises KeyCapReached or EndUserBudgetReached if that is too little."""
+        spending = self._rows.spending(capped, op.now_ms)
+        if capped.cap is None:
+            return self._rows.wallet(op.payer.account_id).available
+        free = capped.cap - spending.spent - spending.held
+        needed = op.bound.least
+        if free >= needed:
+            return free
+        self._tell(alerts.of_reached_cap(capped, spending, op.now_ms))
+        self._rows.touch(capped)
+        resets_at = resets_at_ms(capped.period, op.now_ms)
+        if capped.end_user_id is None:
+            raise KeyCapReached(
+                needed=needed,
+                cap=capped.cap,
+                spent=spending.spent,
+                held=spending.held,
+                resets_at=resets_at,
+            )
+        raise EndUserBudgetReached(
+            capped.end_user_id,
+            needed=needed,
+            budget=capped.cap,
+            spent=spending.spent,
+            held=spending.held,
+            resets_at=resets_at,
+        )
+
+    # --- settlement -------------------------------------------------------------------------------
 
     def _settle(self, op: Settle) -> Settled:
-        held = self._holds.get(op.request_id)
-        if held is None and self._is_recorded(op.request_id):
+        rows, payer = self._rows, op.payer
+        hold = rows.holds.get(op.request_id)
+        if hold is None and rows.is_recorded(op.request_id):
             return Settled(Nanos(0), replayed=True)
         result = self._ride(op)
-        wallet = self._wallet(op.payer.account_id)
-        released = held or 0
+        wallet = rows.wallet(payer.account_id)
+        released = hold.amount if hold is not None else 0
         wallet.held_nanos -= released
-        cost = op.outcome.cost.nanos
-        charged = min(cost, wallet.available) if cost > released else cost
+        balance_before = wallet.balance_nanos
+        capped = self._limited(payer)
+        charged = self._chargeable(op, released, capped)
         if charged:
-            self._entries.append(
+            rows.entries.append(
                 next_entry(
                     wallet,
                     entry_id=op.request_id,
@@ -206,16 +194,35 @@ class BillingBatch:
                     created_at=op.now_ms,
                 )
             )
-        spend = self._spends.get(op.payer.key_id)
-        if spend is not None:
-            spend.held -= min(released, spend.held)
-            spend.spent += charged
-            self._touched_spends.add(op.payer.key_id)
-        if held is not None:
-            del self._holds[op.request_id]
-            self._gone_holds.append(op.request_id)
-        self._usage[op.request_id] = _usage_row(op, charged)
+            self._tell(alerts.of_low(wallet, balance_before, self._low_balance, op.now_ms))
+        for one in capped:
+            spending = rows.spent_now(one)
+            if spending is not None:
+                spending.held -= min(released, spending.held)
+                spending.spent += charged
+                rows.touch(one)
+                self._tell(alerts.of_spending(one, spending, op.now_ms))
+        rates = rows.rates(payer.key_id, op.now_ms)
+        if rates is not None and rates.tokens is not None:
+            rates.tokens.give_back(hold.tokens if hold is not None else 0)
+            rates.tokens.take(_tokens(op.outcome.usage))
+        if hold is not None:
+            rows.release(op.request_id, payer.key_id)
+        rows.usage[op.request_id] = _usage_row(op, charged)
         return Settled(Nanos(charged), result)
+
+    def _chargeable(self, op: Settle, released: int, capped: Sequence[Capped]) -> int:
+        """What of the cost is charged: all of it, unless it is above its hold and there is no more in the
+        wallet, or under a cap."""
+        cost = op.outcome.cost.nanos
+        if cost <= released:
+            return cost
+        left = [self._rows.wallet(op.payer.account_id).available]
+        for one in capped:
+            spending = self._rows.spent_now(one)
+            if one.cap is not None and spending is not None:
+                left.append(one.cap - spending.spent - max(0, spending.held - released))
+        return max(released, min(cost, *left)) if released else max(0, min(cost, *left))
 
     def _credit(self, op: Credit) -> bool:
         """True if the money moved, False if this entry id was credited before."""
@@ -225,12 +232,13 @@ class BillingBatch:
         known = select(LEDGER.c.id).where(
             LEDGER.c.account_id == op.account_id, LEDGER.c.entry_id == op.entry_id
         )
-        if name in self._credited or self._connection.execute(known).first() is not None:
+        if name in self._credited or self._rows.connection.execute(known).first() is not None:
             return False
         self._credited.add(name)
-        self._entries.append(
+        wallet = self._rows.wallet(op.account_id)
+        self._rows.entries.append(
             next_entry(
-                self._wallet(op.account_id),
+                wallet,
                 entry_id=op.entry_id,
                 kind=op.kind,
                 amount_nanos=op.amount,
@@ -238,6 +246,7 @@ class BillingBatch:
                 created_at=op.now_ms,
             )
         )
+        self._tell(alerts.of_credit(wallet, op.kind, op.amount, self._low_balance, op.now_ms))
         return True
 
     def _ride(self, op: Settle) -> Any:
@@ -253,95 +262,28 @@ class BillingBatch:
             raise
         return result
 
-    # --- rows -------------------------------------------------------------------------------------
-
-    def _wallet(self, account_id: str) -> WalletState:
-        wallet = self._wallets.get(account_id)
-        if wallet is None:
-            raise HeddleError(f"account {account_id} has no wallet")
-        return wallet
-
-    def _spend(self, key_id: str, key: _Key, now_ms: int) -> _Spend:
-        """The key's spending in the current period; a new period is summed up from what happened in it."""
-        label = period_label(key.period, now_ms)
-        spend = self._spends.get(key_id)
-        if spend is not None and spend.period == label:
-            return spend
-        connection = self._connection
-        spent_query = select(func.coalesce(func.sum(USAGE.c.cost_nanos), 0)).where(
-            USAGE.c.key_id == key_id, USAGE.c.created_at >= start_ms(key.period, now_ms)
-        )
-        held_query = select(func.coalesce(func.sum(HOLD.c.amount_nanos), 0)).where(HOLD.c.key_id == key_id)
-        # Operations of this very batch are not in the tables yet.
-        mine = [row for row in self._new_holds.values() if row["key_id"] == key_id]
-        gone = self._gone_holds_of(key_id)
-        unwritten = [row for row in self._usage.values() if row["key_id"] == key_id]
-        fresh = _Spend(
-            period=label,
-            spent=int(connection.execute(spent_query).scalar_one())
-            + sum(row["cost_nanos"] for row in unwritten),
-            held=int(connection.execute(held_query).scalar_one())
-            + sum(row["amount_nanos"] for row in mine)
-            - gone,
-            is_new=spend is None or spend.is_new,
-        )
-        self._spends[key_id] = fresh
-        self._touched_spends.add(key_id)
-        return fresh
-
-    def _gone_holds_of(self, key_id: str) -> int:
-        if not self._gone_holds:
-            return 0
-        query = select(func.coalesce(func.sum(HOLD.c.amount_nanos), 0)).where(
-            HOLD.c.key_id == key_id, HOLD.c.id.in_(self._gone_holds)
-        )
-        return int(self._connection.execute(query).scalar_one())
-
-    def _is_recorded(self, request_id: str) -> bool:
-        if request_id in self._usage:
-            return True
-        query = select(USAGE.c.id).where(USAGE.c.id == request_id)
-        return self._connection.execute(query).first() is not None
-
-    def _load_wallets(self, ids: set[str]) -> dict[str, WalletState]:
-        return {row[0]: WalletState(*row) for row in self._rows(_wallets, ids)}
-
-    def _load_keys(self, ids: set[str]) -> dict[str, _Key]:
-        return {row[0]: _Key(row[1], row[2], row[3] is not None) for row in self._rows(_keys, ids)}
-
-    def _load_spends(self, ids: set[str]) -> dict[str, _Spend]:
-        return {row[0]: _Spend(row[1], row[2], row[3]) for row in self._rows(_spends, ids)}
-
-    def _load_holds(self, ids: set[str]) -> dict[str, int]:
-        return {row[0]: row[1] for row in self._rows(_holds, ids)}
-
-    def _rows(self, statement: Prepared, ids: set[str]) -> Sequence[Any]:
-        if not ids:
-            return ()
-        return statement.rows(self._connection, {"ids": values_of(self._connection, ids)})
-
-    def _write_spends(self) -> None:
-        new, changed = [], []
-        for key_id in self._touched_spends:
-            spend = self._spends[key_id]
-            row = {"period": spend.period, "spent_nanos": spend.spent, "held_nanos": spend.held}
-            if spend.is_new:
-                account_id = self._account_of_key(key_id)
-                new.append({"key_id": key_id, "account_id": account_id, **row})
-            else:
-                changed.append({"b_key_id": key_id, **row})
-        if new:
-            self._connection.execute(insert(SPEND), new)
-        if changed:
-            _update_spend.run(self._connection, changed)
-
-    def _account_of_key(self, key_id: str) -> str:
-        query = select(KEY.c.account_id).where(KEY.c.id == key_id)
-        return str(self._connection.execute(query).scalar_one())
+    def _tell(self, event: dict[str, Any] | None) -> None:
+        if event is not None:
+            self._rows.events.append(event)
 
 
 def _account_of(operation: Operation) -> str:
     return operation.account_id if isinstance(operation, Credit) else operation.payer.account_id
+
+
+def _taken(rates: KeyRates | None, tokens: int) -> RateStatus | None:
+    """Take a call out of the key's buckets; what is left then."""
+    if rates is None:
+        return None
+    if rates.requests is not None:
+        rates.requests.take(1)
+    if rates.tokens is not None:
+        rates.tokens.take(tokens)
+    return rates.status()
+
+
+def _tokens(usage: TokenUsage) -> int:
+    return usage.total_input_tokens + usage.output_tokens
 
 
 def _usage_row(op: Settle, charged: int) -> dict[str, Any]:

@@ -39,12 +39,14 @@ logger = logging.getLogger("heddle.billing")
 HOLD_LIFETIME_MS = 30 * 60 * 1000
 """No call may run longer than this; a hold that is older belongs to a process that died."""
 REAP_EVERY_S = 30.0
+NO_WARNING = Nanos(0)
 
 
 class _Group:
     """Operations that share one pass over the rows; open to newcomers until the writer takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, low_balance: Nanos) -> None:
+        self._low_balance = low_balance
         self.operations: list[Operation] = []
         self.futures: list[asyncio.Future[Any]] = []
         self._lock = threading.Lock()
@@ -62,7 +64,7 @@ class _Group:
         """Apply all operations; a refused one yields its exception and changes nothing."""
         with self._lock:
             self._taken = True
-        batch = BillingBatch(session, self.operations)
+        batch = BillingBatch(session, self.operations, low_balance=self._low_balance)
         outcomes: list[Any] = []
         for operation in self.operations:
             try:
@@ -76,9 +78,11 @@ class _Group:
 class Billing:
     """The wallets of all accounts. Every amount is in nano-USD."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, *, low_balance: Nanos = NO_WARNING) -> None:
+        """``low_balance``: where an account is told that little is left in its wallet."""
         self._db = db
         self._clock = clock
+        self._low_balance = low_balance
         self.owner = new_id("proc")
         self._group: _Group | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -100,11 +104,19 @@ class Billing:
             await asyncio.sleep(0)
 
     async def admit(
-        self, request_id: str, payer: Payer, bound: CostBound, *, budget: Budget | None = None
+        self,
+        request_id: str,
+        payer: Payer,
+        bound: CostBound,
+        *,
+        budget: Budget | None = None,
+        tokens: int = 0,
     ) -> Admitted:
-        """Set aside what the call can cost, at most. Raises PaymentRequired: nothing may be sent then."""
+        """Set aside what the call can cost, at most. ``tokens``: its input, for the key's rate. Raises
+        PaymentRequired or RateLimited: nothing may be sent then."""
         now = self._clock.now_ms()
-        operation = Admit(request_id, payer, bound, self.owner, now, now + HOLD_LIFETIME_MS, budget)
+        expires_at = now + HOLD_LIFETIME_MS
+        operation = Admit(request_id, payer, bound, self.owner, now, expires_at, budget, tokens)
         future = self._enqueue(operation)
         try:
             admitted = await asyncio.shield(future)
@@ -153,7 +165,7 @@ class Billing:
     def _enqueue(self, operation: Operation) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._group is None or not self._group.add(operation, future):
-            self._group = group = _Group()
+            self._group = group = _Group(self._low_balance)
             group.add(operation, future)
             self._spawn(self._commit(group))
         return future

@@ -3,6 +3,7 @@
 from sqlalchemy import delete, select, update
 from sqlmodel import Session
 
+from gateway.accounts.end_users import end_user_row_id
 from gateway.billing.tables import HOLD, SPEND, WALLET
 
 
@@ -22,11 +23,14 @@ def reap_holds(session: Session, *, expired_before: int, except_owner: str | Non
         lock = select(WALLET.c.held_nanos).where(WALLET.c.account_id == account_id).with_for_update()
         connection.execute(lock).scalar_one()
         rows = connection.execute(
-            select(HOLD.c.id, HOLD.c.key_id, HOLD.c.amount_nanos).where(
+            select(HOLD.c.id, HOLD.c.key_id, HOLD.c.end_user_id, HOLD.c.amount_nanos).where(
                 HOLD.c.account_id == account_id, stale
             )
         ).all()
-        for hold_id, key_id, amount in rows:
+        for hold_id, key_id, end_user_id, amount in rows:
+            subjects = [key_id]
+            if end_user_id is not None:
+                subjects.append(end_user_row_id(account_id, end_user_id))
             connection.execute(delete(HOLD).where(HOLD.c.id == hold_id))
             connection.execute(
                 update(WALLET)
@@ -34,7 +38,9 @@ def reap_holds(session: Session, *, expired_before: int, except_owner: str | Non
                 .values(held_nanos=WALLET.c.held_nanos - amount)
             )
             connection.execute(
-                update(SPEND).where(SPEND.c.key_id == key_id).values(held_nanos=SPEND.c.held_nanos - amount)
+                update(SPEND)
+                .where(SPEND.c.subject.in_(subjects))
+                .values(held_nanos=SPEND.c.held_nanos - amount)
             )
         released += len(rows)
     return released

@@ -29,6 +29,7 @@ class WalletState:
     held_nanos: int
     ledger_seq: int
     ledger_hash: str
+    told: str = ""
 
     @property
     def available(self) -> int:

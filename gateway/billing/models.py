@@ -22,6 +22,8 @@ class Wallet(SQLModel, table=True):
     held_nanos: int = Field(default=0, sa_column=big_int())
     ledger_seq: int = Field(default=0, sa_column=big_int())
     ledger_hash: str = ""
+    told: str = ""
+    """What its account has been told of its level: nothing, ``low`` or ``empty``."""
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -51,22 +53,42 @@ class Hold(SQLModel, table=True):
     id: str = Field(primary_key=True)
     account_id: str = Field(sa_column=reference("account.id"))
     key_id: str = Field(index=True)
+    end_user_id: str | None = None
     amount_nanos: int = Field(sa_column=big_int())
+    tokens: int = Field(default=0, sa_column=big_int())
+    """Input tokens taken from the key's rate until the real count is known."""
     owner: str = Field(index=True)
     expires_at: int = Field(sa_column=big_int(index=True))
     created_at: int = Field(sa_column=big_int())
 
 
-class KeySpend(SQLModel, table=True):
-    """What a capped key has spent and holds in its current period (see ``admission``)."""
+class Spend(SQLModel, table=True):
+    """What a capped key, or an end user with a budget, has spent and holds in its current period.
 
-    __tablename__ = "key_spend"
+    ``subject`` is a key's id or an end user's (``EndUser.id``). ``warned_percent`` is the share of the cap
+    that its account has been told of in this period.
+    """
 
-    key_id: str = Field(primary_key=True)
+    __tablename__ = "spend"
+
+    subject: str = Field(primary_key=True)
     account_id: str = Field(sa_column=reference("account.id"))
     period: str
     spent_nanos: int = Field(default=0, sa_column=big_int())
     held_nanos: int = Field(default=0, sa_column=big_int())
+    warned_percent: int = 0
+
+
+class KeyRate(SQLModel, table=True):
+    """How full the token buckets of a rate-limited key are (see ``rates``)."""
+
+    __tablename__ = "key_rate"
+
+    key_id: str = Field(primary_key=True)
+    account_id: str = Field(sa_column=reference("account.id"))
+    requests_level: int = Field(sa_column=big_int())
+    tokens_level: int = Field(sa_column=big_int())
+    updated_at: int = Field(sa_column=big_int())
 
 
 class UsageEvent(SQLModel, table=True):
@@ -76,6 +98,7 @@ class UsageEvent(SQLModel, table=True):
     __table_args__ = (
         Index("usage_event_by_account", "account_id", "created_at"),
         Index("usage_event_by_key", "key_id", "created_at"),
+        Index("usage_event_by_end_user", "account_id", "end_user_id", "created_at"),
     )
 
     id: str = Field(primary_key=True)

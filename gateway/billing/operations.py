@@ -7,6 +7,7 @@ from typing import Any
 from sqlmodel import Session
 
 from gateway.billing.prices import Cost, CostBound, TokenUsage
+from gateway.billing.rates import RateStatus
 from kit.money import Nanos
 
 Rider = Callable[[Session], Any]
@@ -43,6 +44,8 @@ class Admit:
     now_ms: int
     expires_at: int
     budget: Budget | None = None
+    tokens: int = 0
+    """Input tokens as estimated, for the key's rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Admitted:
     held: Nanos
     max_output_tokens: int
     lowered: bool
+    rates: RateStatus | None = None
+    """What is left of the key's rate limits, if it has any."""
 
 
 @dataclass(frozen=True, slots=True)

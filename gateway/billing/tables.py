@@ -4,13 +4,15 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from gateway.accounts.models import ApiKey
-from gateway.billing.models import Hold, KeySpend, LedgerEntry, UsageEvent, Wallet
+from gateway.accounts.models import ApiKey, EndUser
+from gateway.billing.models import Hold, KeyRate, LedgerEntry, Spend, UsageEvent, Wallet
+from gateway.outbox.models import OutboxEvent
 
 
 def _table(model: type[SQLModel]) -> Any:
     return model.__table__  # type: ignore[attr-defined]
 
 
-WALLET, HOLD, SPEND = _table(Wallet), _table(Hold), _table(KeySpend)
+WALLET, HOLD, SPEND = _table(Wallet), _table(Hold), _table(Spend)
 LEDGER, USAGE, KEY = _table(LedgerEntry), _table(UsageEvent), _table(ApiKey)
+RATE, END_USER, OUTBOX = _table(KeyRate), _table(EndUser), _table(OutboxEvent)

@@ -1,0 +1,1 @@
+"""Events for an account's subscribers, written in the transaction that they tell of."""
