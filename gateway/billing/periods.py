@@ -1,6 +1,9 @@
 """Calendar periods of spending caps, in UTC."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+DAY_MS = 24 * 60 * 60 * 1000
 
 
 def period_start(period: str, now_ms: int) -> datetime | None:
@@ -17,7 +20,12 @@ def period_start(period: str, now_ms: int) -> datetime | None:
 
 def period_label(period: str, now_ms: int) -> str:
     """A name for the current period, e.g. ``day:2026-11-21`` or ``lifetime``."""
-    start = period_start(period, now_ms)
+    return _label(period, now_ms // DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _label(period: str, day: int) -> str:
+    start = period_start(period, day * DAY_MS)
     return period if start is None else f"{period}:{start.date().isoformat()}"
 
 

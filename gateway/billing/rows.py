@@ -183,6 +183,7 @@ class Rows:
         self._rates = {row[0]: row[1:] for row in self._rows(_rates, rated)}
         self._running: dict[str, int] | None = None
         self.holds = {row[0]: HoldRow(row[1], row[2]) for row in self._rows(_holds, requests)}
+        self._capped: dict[str, Capped] = {}
         self._touched_spends: set[str] = set()
         self._changed_rates: dict[str, KeyRates] = {}
         self._new_rates: set[str] = set()
@@ -206,10 +207,14 @@ class Rows:
 
     def capped_key(self, key_id: str) -> Capped | None:
         """The key, if it has a cap or its spending is counted since it had one."""
+        known = self._capped.get(key_id)
+        if known is not None:
+            return known
         key = self.keys.get(key_id)
         if key is None or (key.cap is None and key_id not in self._spends):
             return None
-        return Capped(key_id, key.account_id, key.cap, key.period)
+        self._capped[key_id] = capped = Capped(key_id, key.account_id, key.cap, key.period)
+        return capped
 
     def capped_end_user(self, account_id: str, end_user_id: str | None) -> Capped | None:
         """The end user, if it has a budget or its spending is counted since it had one."""
