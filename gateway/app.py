@@ -25,6 +25,8 @@ from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
 from connectors.routes import connect_pages, connection_routes
 from gateway.accounts.bootstrap import Bootstrapped, bootstrap
+from gateway.accounts.end_user_routes import end_user_routes
+from gateway.accounts.end_users import EndUsers
 from gateway.accounts.keys import ApiKeys
 from gateway.accounts.models import Account
 from gateway.accounts.routes import key_routes
@@ -201,7 +203,8 @@ class App:
         reports = UsageReports(self.db)
         for router in (
             ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
-            key_routes(self.keys),
+            key_routes(self.keys, self._clock),
+            end_user_routes(EndUsers(self.db, self._clock)),
             billing_routes(self.billing, reports, self.keys, self._clock),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),

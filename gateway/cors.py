@@ -13,6 +13,12 @@ EXPOSED_HEADERS = (
     "x-heddle-dropped",
     "x-heddle-estimated",
     "x-heddle-max-tokens",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
 )
 PREFLIGHT_LIFETIME_S = 86_400
 

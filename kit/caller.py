@@ -17,6 +17,8 @@ class Caller:
     scope: str
     end_user_id: str | None = None
     models: tuple[str, ...] | None = None
+    drains: bool = False
+    """Whether a call goes on to its end when its client has gone."""
 
     @property
     def is_admin(self) -> bool:

@@ -7,6 +7,7 @@ which is enough because a secret carries 256 random bits.
 import asyncio
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,6 +40,13 @@ class NewKey:
     cap_period: str = "lifetime"
     models: tuple[str, ...] | None = None
     expires_at: int | None = None
+    rpm: int | None = None
+    """Requests per minute."""
+    tpm: int | None = None
+    """Tokens per minute, read and written."""
+    max_concurrent: int | None = None
+    on_disconnect: str = "cancel"
+    """What happens to a call whose client goes away: ``cancel`` it, or ``drain`` (let it end)."""
 
 
 @dataclass(slots=True)
@@ -82,6 +90,10 @@ class ApiKeys:
             cap_period=spec.cap_period,
             models=list(spec.models) if spec.models is not None else None,
             expires_at=spec.expires_at,
+            rpm=spec.rpm,
+            tpm=spec.tpm,
+            max_concurrent=spec.max_concurrent,
+            on_disconnect=spec.on_disconnect,
             created_at=self._clock.now_ms(),
         )
         return row, secret
@@ -125,6 +137,7 @@ class ApiKeys:
             scope=row.scope,
             end_user_id=row.end_user_id,
             models=tuple(row.models) if row.models is not None else None,
+            drains=row.on_disconnect == "drain",
         )
         return _CachedKey(caller, row.expires_at, now)
 
@@ -171,13 +184,22 @@ class ApiKeys:
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
 
-    async def edit(self, account_id: str, key_id: str, changes: dict[str, Any]) -> ApiKey:
-        """Change columns of a live key. Raises NotFound."""
+    async def edit(
+        self,
+        account_id: str,
+        key_id: str,
+        changes: dict[str, Any],
+        *,
+        check: Callable[[Session, ApiKey], None] | None = None,
+    ) -> ApiKey:
+        """Change columns of a live key. Raises NotFound, and what ``check`` raises of the changed row."""
 
         def write(session: Session) -> ApiKey:
             row = self._live(session, account_id, key_id)
             for name, value in changes.items():
                 setattr(row, name, value)
+            if check is not None:
+                check(session, row)
             session.add(row)
             return row
 

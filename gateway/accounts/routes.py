@@ -3,16 +3,24 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from sqlmodel import Session
 
 from gateway.accounts.keys import ApiKeys, NewKey
+from gateway.accounts.models import ApiKey
 from gateway.accounts.schemas import EditKey, MintKey, render_key
+from gateway.billing.caps import refuse_cap_below_spent
 from kit.caller import Admin
+from kit.clock import Clock
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
-def key_routes(keys: ApiKeys) -> APIRouter:
+def key_routes(keys: ApiKeys, clock: Clock) -> APIRouter:
+    def check_cap(session: Session, row: ApiKey) -> None:
+        if row.cap_nanos is not None:
+            refuse_cap_below_spent(session, row.id, row.cap_nanos, row.cap_period, clock.now_ms())
+
     router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
     @router.post("", status_code=201)
@@ -25,6 +33,10 @@ def key_routes(keys: ApiKeys) -> APIRouter:
             cap_period=body.cap_period,
             models=tuple(body.models) if body.models is not None else None,
             expires_at=body.expires_at,
+            rpm=body.rpm,
+            tpm=body.tpm,
+            max_concurrent=body.max_concurrent,
+            on_disconnect=body.on_disconnect,
         )
         row, secret = await keys.mint(caller.account_id, spec)
         return {**render_key(row), "secret": secret}
@@ -47,7 +59,7 @@ def key_routes(keys: ApiKeys) -> APIRouter:
 
     @router.patch("/{key_id}")
     async def edit_key(key_id: str, body: EditKey, caller: Admin) -> dict[str, Any]:
-        return render_key(await keys.edit(caller.account_id, key_id, body.changes()))
+        return render_key(await keys.edit(caller.account_id, key_id, body.changes(), check=check_cap))
 
     @router.delete("/{key_id}")
     async def revoke_key(key_id: str, caller: Admin) -> dict[str, Any]:

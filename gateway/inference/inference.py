@@ -13,6 +13,7 @@ from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.registry import ClientDialect
+from gateway.inference.estimate import input_token_guess
 from gateway.inference.models import ModelCatalog
 from gateway.inference.open_call import OpenCall, abandoned
 from gateway.inference.plan import CallPlan, Candidate, Planner
@@ -45,7 +46,9 @@ class Inference:
     ) -> OpenCall:
         """Take the hold and send the request. Raises PaymentRequired (nothing sent), UpstreamFailed,
         ProviderRefused or what stands for it in the client's dialect (released, recorded)."""
-        admitted = await self.billing.admit(request_id, payer, plan.bound, budget=budget)
+        admitted = await self.billing.admit(
+            request_id, payer, plan.bound, budget=budget, tokens=input_token_guess(plan.raw)
+        )
         started = time.monotonic()
         asked = plan.candidates[0]
 

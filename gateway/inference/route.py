@@ -2,6 +2,7 @@
 path."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -36,7 +37,7 @@ class InferenceRoute:
         plan = self._inference.plan(self._dialect, raw, allowed_models=caller.models)
         payer = Payer(caller.account_id, caller.key_id, caller.end_user_id)
         try:
-            with Departure(receive):
+            with nullcontext() if caller.drains else Departure(receive):
                 await self._call(plan, payer, scope, send)
         except ClientGone:
             return
@@ -116,6 +117,8 @@ def _call_headers(call: OpenCall, content_type: str) -> list[tuple[bytes, bytes]
     lowered = call.lowered_max_tokens
     if lowered is not None:
         headers.append((b"x-heddle-max-tokens", str(lowered).encode()))
+    if call.admitted.rates is not None:
+        headers += [(name.encode(), told.encode()) for name, told in call.admitted.rates.headers().items()]
     dropped = call.passage.dropped
     if dropped:
         headers.append((b"x-heddle-dropped", _header_value(dropped)))

@@ -125,7 +125,7 @@ async def test_a_revoked_key_stops_at_once(served_heddle: Served) -> None:
         ("/v1/keys", {"name": "x", "max_spend_usd": "NaN"}, 400, "max_spend_usd"),
         ("/v1/keys", {"name": "x", "max_spend_usd": 1e30}, 400, "max_spend_usd"),
         ("/v1/keys", {"name": "x", "cap_period": "year"}, 400, "cap_period"),
-        ("/v1/keys", {"name": "x", "rpm": 5}, 422, "rpm"),
+        ("/v1/keys", {"name": "x", "rpm": -5}, 400, "rpm"),
         ("/v1/threads", {"id": "not-a-uuid"}, 400, "id"),
         ("/v1/threads", {"end_user_id": "u" * 201}, 400, "end_user_id"),
         ("/v1/threads", {"metadata": {"k": "v" * 20_000}}, 400, "metadata"),
