@@ -394,10 +394,13 @@ def test_a_missing_reason_is_an_error_or_a_call() -> None:
     [
         (
             {"error": {"message": "no", "type": "server_error", "code": 502}},
-            Failed(message="no", type="server_error", code="502"),
+            Failed(message="no", type="api_error", code="502"),
         ),
         ({"error": "no"}, Failed(message="no")),
-        ({"object": "error", "message": "no", "code": 400}, Failed(message="no", code="400")),
+        (
+            {"object": "error", "message": "no", "code": 400},
+            Failed(message="no", type="invalid_request_error", code="400"),
+        ),
         ({"choices": [{"index": 0, "error": {"message": "no"}}]}, Failed(message="no")),
         (
             {
