@@ -66,10 +66,6 @@ class Passage(Protocol):
         """The way of a streamed answer; ``feed`` gives the client's bytes."""
         ...
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        """The frames that tell the client that its stream broke."""
-        ...
-
     def refusal(self, refused: ProviderRefused) -> HeddleError:
         """What the client hears when the provider found fault with its request."""
         ...
@@ -118,9 +114,6 @@ class SameDialect:
     def tap(self) -> StreamTap:
         return self.dialect.tap(self.facts)
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        return self.dialect.stream_error(message, code)
-
     def refusal(self, refused: ProviderRefused) -> HeddleError:
         return refused
 
@@ -130,7 +123,6 @@ class Crossing:
     """A request translated for a provider of another dialect, and its answer translated back."""
 
     client: Codec
-    client_wire: WireDialect
     provider: Dialect
     request: Request
     target: Target
@@ -142,7 +134,7 @@ class Crossing:
         """Raises Unsupported if the provider's dialect cannot carry the request."""
         assert client.codec is not None, f"{client.name} is not translated"
         encoded = provider.codec.encode_request(request, target)
-        return cls(client.codec, client.wire, provider, request, target, encoded.body, encoded.dropped)
+        return cls(client.codec, provider, request, target, encoded.body, encoded.dropped)
 
     @property
     def provider_dialect(self) -> str:
@@ -182,9 +174,6 @@ class Crossing:
             self.client.stream_encoder(self.request),
         )
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        return self.client_wire.stream_error(message, code)
-
     def refusal(self, refused: ProviderRefused) -> HeddleError:
         """The provider's own words in the client's form."""
         provider = refused.details["provider"]
@@ -218,6 +207,9 @@ class CrossingTap:
         counted = -(-self._delivered // BYTES_PER_TOKEN)
         seen = self._usage or TokenUsage(input_tokens=input_estimate)
         return replace(seen, output_tokens=max(seen.output_tokens, counted), estimated=True)
+
+    def error_frames(self, message: str, code: str) -> bytes:
+        return self._encoder.feed(Failed(message=message, code=code))
 
     def _forward(self, events: list[Event]) -> bytes:
         frames = []

@@ -124,10 +124,6 @@ class OpenAIChatDialect:
     def tap(self, facts: RequestFacts) -> "OpenAIChatTap":
         return OpenAIChatTap(hide_usage=not facts.wants_usage)
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        error = {"error": {"message": message, "type": "api_error", "code": code, "param": None}}
-        return b"data: " + msgspec.json.encode(error) + b"\n\n"
-
 
 class OpenAIChatTap:
     """Reads the usage chunk, and keeps it from a client that did not ask for it."""
@@ -157,6 +153,10 @@ class OpenAIChatTap:
             output_tokens=-(-self._delivered // BYTES_PER_TOKEN),
             estimated=True,
         )
+
+    def error_frames(self, message: str, code: str) -> bytes:
+        error = {"error": {"message": message, "type": "server_error", "code": code, "param": None}}
+        return b"data: " + msgspec.json.encode(error) + b"\n\n"
 
     def _see(self, frame: bytes) -> bool:
         """Take note of a frame; True if it is the chunk that only carries usage."""
