@@ -22,7 +22,7 @@ from gateway.inference.dialects.events import (
 from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.registry import ClientDialect, Dialect
 from gateway.inference.upstream import ProviderRefused
-from kit.errors import HeddleError, InvalidRequest
+from kit.errors import HeddleError, InvalidRequest, Unsupported
 from kit.json import NOT_JSON
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -131,10 +131,15 @@ class Crossing:
 
     @classmethod
     def plan(cls, client: ClientDialect, provider: Dialect, request: Request, target: Target) -> "Crossing":
-        """Raises Unsupported if the provider's dialect cannot carry the request."""
+        """Raises Unsupported if the provider's dialect cannot carry the request. Fields have the names that
+        the client gave them."""
         assert client.codec is not None, f"{client.name} is not translated"
-        encoded = provider.codec.encode_request(request, target)
-        return cls(client.codec, provider, request, target, encoded.body, encoded.dropped)
+        try:
+            encoded = provider.codec.encode_request(request, target)
+        except Unsupported as refused:
+            raise _renamed(refused, client, request) from None
+        dropped = dict.fromkeys(client.client_name(name, request) for name in encoded.dropped)
+        return cls(client.codec, provider, request, target, encoded.body, tuple(dropped))
 
     @property
     def provider_dialect(self) -> str:
@@ -251,6 +256,15 @@ def provider_message(body: bytes) -> str | None:
         if isinstance(found, dict) and found.get(name):
             found = found[name]
     return found if isinstance(found, str) else None
+
+
+def _renamed(refused: Unsupported, client: ClientDialect, request: Request) -> Unsupported:
+    """The refusal, of the field as the client calls it."""
+    if refused.param is None:
+        return refused
+    name = client.client_name(refused.param, request)
+    message = name + refused.message.removeprefix(refused.param)
+    return Unsupported(message, code=refused.code, param=name, details=refused.details)
 
 
 def _object(body: bytes) -> dict[str, Any]:
