@@ -36,7 +36,8 @@ class _ToolCall(msgspec.Struct):
 
 
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: Any = None
+    """A text, or Mistral's parts."""
     reasoning_content: str | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
@@ -181,10 +182,19 @@ class OpenAIChatTap:
 
 
 def _length(delta: _Delta) -> int:
-    total = len(delta.content or "") + len(delta.reasoning_content or "") + len(delta.refusal or "")
+    total = _text_length(delta.content) + len(delta.reasoning_content or "") + len(delta.refusal or "")
     for call in delta.tool_calls or ():
         total += len((call.function and call.function.arguments) or "")
     return total
+
+
+def _text_length(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content)
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    thoughts = [part["thinking"] for part in parts if isinstance(part.get("thinking"), list)]
+    texts = [part for thought in thoughts for part in thought if isinstance(part, dict)]
+    return sum(len(part["text"]) for part in parts + texts if isinstance(part.get("text"), str))
 
 
 def _token_usage(usage: _Usage) -> TokenUsage:

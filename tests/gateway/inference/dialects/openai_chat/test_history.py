@@ -186,7 +186,7 @@ def test_own_thoughts_go_back_only_to_providers_that_want_them() -> None:
     unwanted = told(*history)
     assert "reasoning_content" not in unwanted.body["messages"][1]
     assert unwanted.dropped == ("messages[1].content[0]",)
-    parts = told(*history, replays_reasoning=True, reasoning_field=None).body["messages"][1]["content"]
+    parts = told(*history, replays_reasoning=True, reasoning_field="content").body["messages"][1]["content"]
     assert parts == [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]
 
 
