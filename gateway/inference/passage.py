@@ -33,7 +33,8 @@ class Passage(Protocol):
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Fields of the request that the provider has no place for, left out harmlessly."""
+        """Fields of the request, as the client calls them, that the provider has no place for; they are left
+        out harmlessly."""
         ...
 
     @property
