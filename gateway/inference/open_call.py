@@ -87,7 +87,7 @@ class OpenCall:
         if self._broke is not None:
             message = f"{self.model.provider.name} broke off its answer"
             cut_off = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
-            yield (b"\n\n" if cut_off else b"") + self.passage.stream_error(message, self._broke)
+            yield (b"\n\n" if cut_off else b"") + self.tap.error_frames(message, self._broke)
 
     @property
     def broke(self) -> bool:

@@ -22,7 +22,7 @@ from gateway.inference.dialects.events import (
 from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.registry import ClientDialect, Dialect
 from gateway.inference.upstream import ProviderRefused
-from kit.errors import HeddleError, InvalidRequest
+from kit.errors import HeddleError, InvalidRequest, Unsupported
 from kit.json import NOT_JSON
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -33,7 +33,8 @@ class Passage(Protocol):
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Fields of the request that the provider has no place for, left out harmlessly."""
+        """Fields of the request, as the client calls them, that the provider has no place for; they are left
+        out harmlessly."""
         ...
 
     @property
@@ -74,10 +75,6 @@ class Passage(Protocol):
 
     def tap(self) -> StreamTap:
         """The way of a streamed answer; ``feed`` gives the client's bytes."""
-        ...
-
-    def stream_error(self, message: str, code: str) -> bytes:
-        """The frames that tell the client that its stream broke."""
         ...
 
     def refusal(self, refused: ProviderRefused) -> HeddleError:
@@ -136,9 +133,6 @@ class SameDialect:
     def tap(self) -> StreamTap:
         return self.dialect.tap(self.facts)
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        return self.dialect.stream_error(message, code)
-
     def refusal(self, refused: ProviderRefused) -> HeddleError:
         return refused
 
@@ -148,7 +142,6 @@ class Crossing:
     """A request translated for a provider of another dialect, and its answer translated back."""
 
     client: Codec
-    client_wire: WireDialect
     provider: Dialect
     request: Request
     target: Target
@@ -157,10 +150,15 @@ class Crossing:
 
     @classmethod
     def plan(cls, client: ClientDialect, provider: Dialect, request: Request, target: Target) -> "Crossing":
-        """Raises Unsupported if the provider's dialect cannot carry the request."""
+        """Raises Unsupported if the provider's dialect cannot carry the request. Fields have the names that
+        the client gave them."""
         assert client.codec is not None, f"{client.name} is not translated"
-        encoded = provider.codec.encode_request(request, target)
-        return cls(client.codec, client.wire, provider, request, target, encoded.body, encoded.dropped)
+        try:
+            encoded = provider.codec.encode_request(request, target)
+        except Unsupported as refused:
+            raise _renamed(refused, client, request) from None
+        dropped = dict.fromkeys(client.client_name(name, request) for name in encoded.dropped)
+        return cls(client.codec, provider, request, target, encoded.body, tuple(dropped))
 
     @property
     def provider_dialect(self) -> str:
@@ -207,9 +205,6 @@ class Crossing:
             self.client.stream_encoder(self.request),
         )
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        return self.client_wire.stream_error(message, code)
-
     def refusal(self, refused: ProviderRefused) -> HeddleError:
         """The provider's own words in the client's form."""
         provider = refused.details["provider"]
@@ -243,6 +238,9 @@ class CrossingTap:
         counted = -(-self._delivered // BYTES_PER_TOKEN)
         seen = self._usage or TokenUsage(input_tokens=input_estimate)
         return replace(seen, output_tokens=max(seen.output_tokens, counted), estimated=True)
+
+    def error_frames(self, message: str, code: str) -> bytes:
+        return self._encoder.feed(Failed(message=message, code=code))
 
     def _forward(self, events: list[Event]) -> bytes:
         frames = []
@@ -291,6 +289,15 @@ def _keyed(headers: dict[str, str], quirks: Quirks) -> dict[str, str]:
     if quirks.bearer_key and "x-api-key" in headers:
         headers["authorization"] = f"Bearer {headers.pop('x-api-key')}"
     return headers
+
+
+def _renamed(refused: Unsupported, client: ClientDialect, request: Request) -> Unsupported:
+    """The refusal, of the field as the client calls it."""
+    if refused.param is None:
+        return refused
+    name = client.client_name(refused.param, request)
+    message = name + refused.message.removeprefix(refused.param)
+    return Unsupported(message, code=refused.code, param=name, details=refused.details)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -32,8 +32,9 @@ class Quirks:
     """Whether ``stream_options`` is understood; otherwise usage comes in every stream by itself."""
     tool_id_max_length: int = 40
     """The length of the longest tool id that a provider of the OpenAI Chat dialect takes."""
-    reasoning_field: Literal["reasoning_content", "reasoning"] | None = "reasoning_content"
-    """Where thoughts are in answers (OpenAI Chat dialect)."""
+    reasoning_field: Literal["reasoning_content", "reasoning", "content"] = "reasoning_content"
+    """Where a provider of the OpenAI Chat dialect wants its thoughts back: in a field of their own, or as
+    parts of the content (Mistral)."""
     replays_reasoning: bool = False
     """Whether the provider wants its earlier thoughts back (DeepSeek reasoner with tools, Kimi)."""
     structured_output: Literal["json_schema", "json_object", "none"] = "json_schema"

@@ -43,6 +43,10 @@ class StreamTap(Protocol):
         """The provider's numbers where they were seen, else counted ones, marked ``estimated``."""
         ...
 
+    def error_frames(self, message: str, code: str) -> bytes:
+        """What tells the client that its stream broke, after what it was sent so far; nothing follows."""
+        ...
+
 
 class Endpoint(Protocol):
     """How a dialect's providers are called over HTTP."""
@@ -88,7 +92,3 @@ class WireDialect(Endpoint, Protocol):
         ...
 
     def tap(self, facts: RequestFacts) -> StreamTap: ...
-
-    def stream_error(self, message: str, code: str) -> bytes:
-        """The frames that tell a client that its stream broke."""
-        ...

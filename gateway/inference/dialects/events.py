@@ -87,10 +87,11 @@ class Finished(Struct, tag="finished"):
 
 
 class Failed(Struct, tag_field="event", tag="failed"):
-    """The provider reports an error within its stream; nothing follows."""
+    """The provider reports an error within its stream, or the stream broke; nothing follows."""
 
     message: str
     type: str = "api_error"
+    """One of ``error_types.NEUTRAL_TYPES``."""
     code: str | None = None
 
 

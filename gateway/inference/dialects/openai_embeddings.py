@@ -61,6 +61,3 @@ class OpenAIEmbeddings:
 
     def tap(self, facts: RequestFacts) -> StreamTap:  # noqa: ARG002
         raise AssertionError("embeddings are never streamed")
-
-    def stream_error(self, message: str, code: str) -> bytes:
-        return OpenAIChatDialect().stream_error(message, code)

@@ -71,8 +71,11 @@ def events_in(raw: bytes) -> list[dict[str, Any]]:
 
 
 def error_in(raw: bytes) -> dict[str, Any]:
-    """The error that a stream ends in: beside its type in OpenAI's Responses, else inside."""
-    event = events_in(raw)[-1]
+    """The error that a stream ends in: beside its type in OpenAI's Responses, before the response that
+    failed, else inside."""
+    *before, event = events_in(raw)
+    if event.get("type") == "response.failed":
+        event = before[-1]
     assert event.get("type", "error") == "error", event
     error: dict[str, Any] = event.get("error", event)
     return error

@@ -1,6 +1,7 @@
 """The taps see the same in a stream however its bytes are cut, and never fall over."""
 
 import gc
+import json
 import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
@@ -93,6 +94,19 @@ def test_a_stream_cut_short_is_estimated_and_never_above_what_was_delivered(
         assert usage.output_tokens <= len(raw) // 4
     else:
         assert usage == TokenUsage(input_tokens=123, output_tokens=45)
+
+
+def test_content_in_parts_counts_as_delivered() -> None:
+    """Mistral's thoughts and texts; usage in the same chunk counts too."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "think" * 8}, "odd"]}
+    content = [thought, {"type": "text", "text": "said" * 10}, {"type": "reference"}, 7]
+    chunk: dict[str, Any] = {"choices": [{"delta": {"content": content}}]}
+    tap = OpenAIChatDialect().tap(_facts())
+    tap.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    assert tap.usage(7) == TokenUsage(input_tokens=7, output_tokens=20, estimated=True)
+    chunk["usage"] = {"prompt_tokens": 3, "completion_tokens": 9}
+    tap.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    assert tap.usage(7) == TokenUsage(input_tokens=3, output_tokens=9)
 
 
 LINES = st.sampled_from(

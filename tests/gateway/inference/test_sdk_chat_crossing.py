@@ -225,4 +225,4 @@ async def test_a_refusal_by_the_provider_is_the_sdks_own_error(
 async def test_several_answers_cannot_cross(gpt: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         await gpt.chat.completions.create(model="sim-small", messages=user("hi"), n=2)
-    assert (refused.value.code, refused.value.param) == ("unsupported", "choices")
+    assert (refused.value.code, refused.value.param) == ("unsupported", "n")

@@ -13,6 +13,7 @@ from gateway.inference.dialects.anthropic.messages import (
 from gateway.inference.dialects.anthropic.models import traits_of
 from gateway.inference.dialects.anthropic.reading import Fields, own, wrong
 from gateway.inference.dialects.anthropic.schemas import closed
+from gateway.inference.dialects.anthropic.terms import TERMS
 from gateway.inference.dialects.anthropic.thinking import decode_reasoning, encode_reasoning
 from gateway.inference.dialects.anthropic.tools import (
     decode_tool_choice,
@@ -143,8 +144,9 @@ def _refuse(request: Request) -> None:
         raise InvalidRequest("max_tokens: expected an integer, this model needs it", param="max_tokens")
     if request.choices != 1:
         raise unsupported("choices", "the Messages API gives one answer for a request")
-    if request.logprobs or request.top_logprobs is not None:
-        raise unsupported("logprobs", "the Messages API has none")
+    for name in ("logprobs", "top_logprobs"):
+        if getattr(request, name) not in (False, None):
+            raise unsupported(name, "the Messages API has none")
     for number, text in enumerate(request.stop):
         if not text.strip():
             raise unsupported(f"stop[{number}]", "the Messages API takes no stop sequence of space only")
@@ -210,6 +212,6 @@ def _sampling(request: Request, thinking: dict[str, Any] | None, to: Encoding) -
 def _without_quirks(body: dict[str, Any], to: Encoding) -> dict[str, Any]:
     quirks = to.target.quirks
     for name in sorted(quirks.refused & body.keys()):
-        raise unsupported(name, f"the provider {to.target.provider} cannot honour it")
-    to.dropped += sorted(quirks.unsupported & body.keys())
+        raise unsupported(TERMS.neutral(name), f"the provider {to.target.provider} cannot honour it")
+    to.dropped += [TERMS.neutral(name) for name in sorted(quirks.unsupported & body.keys())]
     return {name: value for name, value in body.items() if name not in quirks.unsupported}

@@ -11,6 +11,7 @@ from gateway.inference.dialects.anthropic.citations import decode_citation
 from gateway.inference.dialects.anthropic.responses import answered, kept, text_or_empty
 from gateway.inference.dialects.anthropic.stops import decode_stop
 from gateway.inference.dialects.anthropic.usage import decode_usage, unread
+from gateway.inference.dialects.error_types import neutral_type
 from gateway.inference.dialects.events import (
     ArgumentsDelta,
     BlockStarted,
@@ -238,7 +239,7 @@ class AnthropicStreamDecoder:
         code = told.get("code")
         return self._fail(
             text_or_empty(told.get("message")) or "the provider reports an error",
-            text_or_empty(told.get("type")) or "api_error",
+            neutral_type(told.get("type"), code),
             code if isinstance(code, str) else None,
         )
 

@@ -130,10 +130,6 @@ class AnthropicDialect:
     def tap(self, facts: RequestFacts) -> "AnthropicTap":  # noqa: ARG002 - the dialects share a shape
         return AnthropicTap()
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        error = {"type": "error", "error": {"type": "api_error", "message": message, "code": code}}
-        return b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n"
-
 
 class AnthropicTap:
     """Reads usage from ``message_start`` and the cumulative ``message_delta``; bytes pass unchanged."""
@@ -167,6 +163,10 @@ class AnthropicTap:
             seen.output_tokens = max(seen.output_tokens or 0, counted)
         usage = _token_usage(seen, container=self._container)
         return usage if self._final else replace(usage, estimated=True)
+
+    def error_frames(self, message: str, code: str) -> bytes:
+        error = {"type": "error", "error": {"type": "api_error", "message": message, "code": code}}
+        return b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n"
 
     def _see(self, data: bytes) -> None:
         try:

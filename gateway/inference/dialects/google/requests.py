@@ -8,6 +8,7 @@ from gateway.inference.dialects.google.config import decode_config, encode_confi
 from gateway.inference.dialects.google.contents import decode_contents, encode_contents
 from gateway.inference.dialects.google.drops import Drops
 from gateway.inference.dialects.google.reading import Fields, extra, invalid, merged, own
+from gateway.inference.dialects.google.terms import TERMS
 from gateway.inference.dialects.google.tools import (
     decode_choice,
     decode_tools,
@@ -117,7 +118,8 @@ def _honour(body: dict[str, Any], drops: Drops) -> None:
     quirks = drops.target.quirks
     for fields in (body, body.get("generationConfig", {})):
         for name in sorted(fields.keys() & quirks.refused):
-            raise Unsupported(f"{name}: this provider has no such option", param=name)
+            field = TERMS.neutral(name)
+            raise Unsupported(f"{field}: this provider has no such option", param=field)
         for name in sorted(fields.keys() & quirks.unsupported):
             del fields[name]
-            drops.add(name)
+            drops.add(TERMS.neutral(name))

@@ -241,8 +241,11 @@ class ChoiceWriter:
         return [{"annotations": [{**encoded, "index": self._next("annotations")}]}]
 
     def _stop(self, growing: _Growing) -> list[Delta]:
-        """A call without arguments gets ``{}``, since clients parse them as JSON."""
+        """A call without arguments gets ``{}``, since clients parse them as JSON. A thought of another maker
+        that had no signature is told again with its maker's name."""
         call = growing.block
+        if isinstance(call, Thinking) and call.text and growing.place < 0 and not is_own_origin(call.origin):
+            return self._sign(growing, "")
         if not isinstance(call, ToolUse):
             return []
         if growing.wrapped is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.inference.dialects.error_types import openai_type
 from gateway.inference.dialects.events import (
     ChoiceFinished,
     Event,
@@ -46,8 +47,7 @@ class ChatStreamEncoder:
                 return self._usage(event) + _DONE
             case Failed():
                 self._over = True
-                error = {"message": event.message, "type": event.type, "code": event.code, "param": None}
-                return _frame({"error": error})
+                return _error(event)
             case ChoiceFinished():
                 return self._finish(event)
         writer, opening = self._writer(event.choice)
@@ -108,6 +108,12 @@ class ChatStreamEncoder:
     ) -> bytes:
         entry = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": None, **(more or {})}
         return _frame({**self._head, "choices": [entry], **(once or {})})
+
+
+def _error(failed: Failed) -> bytes:
+    kind, code = openai_type(failed.type)
+    said = {"message": failed.message, "type": kind, "code": failed.code or code, "param": None}
+    return _frame({"error": said})
 
 
 def _frame(body: Mapping[str, Any]) -> bytes:

@@ -192,6 +192,7 @@ def _encode_assistant(message: Message, place: str, encoding: Encoding) -> list[
     calls: list[dict[str, Any]] = []
     thoughts: list[Thinking | HiddenThinking] = []
     fields: dict[str, Any] = {}
+    field = encoding.quirks.reasoning_field
     for number, block in enumerate(message.content):
         at = f"{place}.content[{number}]"
         if isinstance(block, ToolUse):
@@ -203,7 +204,7 @@ def _encode_assistant(message: Message, place: str, encoding: Encoding) -> list[
         elif isinstance(block, Thinking | HiddenThinking):
             if not encoding.quirks.replays_reasoning or not accepted(block, encoding.target.origin):
                 encoding.drop(at)
-            elif isinstance(block, Thinking) and (is_part(block) or encoding.quirks.reasoning_field is None):
+            elif isinstance(block, Thinking) and (is_part(block) or field == "content"):
                 parts += encode_parts(block, at, encoding)
             else:
                 thoughts.append(block)
@@ -225,7 +226,8 @@ def _thought_fields(
     field = encoding.quirks.reasoning_field
     if not encoding.quirks.replays_reasoning:
         return {}
-    fields = encode_thoughts(thoughts, form(message.extra, "thoughts"), field)
+    named = None if field == "content" else field
+    fields = encode_thoughts(thoughts, form(message.extra, "thoughts"), named)
     if called and not fields and field == "reasoning_content":
         return {field: _EMPTY_THOUGHT}
     return fields

@@ -23,19 +23,9 @@ from gateway.inference.dialects.openai_chat.parameters import (
 )
 from gateway.inference.dialects.openai_chat.reading import Fields
 from gateway.inference.dialects.openai_chat.schemas import decode_output, encode_output
+from gateway.inference.dialects.openai_chat.terms import TERMS
 from gateway.inference.dialects.openai_chat.tools import decode_choice, decode_tools, encode_tools
 from gateway.inference.dialects.openai_chat.wire import MAX_CHOICES
-
-_NEUTRAL_NAMES = {
-    "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-    "n": "choices",
-    "parallel_tool_calls": "parallel_tools",
-    "response_format": "output",
-    "reasoning_effort": "reasoning.effort",
-    "stream_options": "stream_usage",
-}
-"""What fields of this dialect are called in the neutral form, where it differs."""
 
 
 def decode_request(body: Mapping[str, Any]) -> Request:
@@ -164,7 +154,7 @@ def _adapt(body: dict[str, Any], encoding: Encoding) -> None:
         body.setdefault("max_tokens", body["max_completion_tokens"])
         del body["max_completion_tokens"]
     for name in sorted(quirks.refused & body.keys()):
-        raise encoding.refuse(_NEUTRAL_NAMES.get(name, name), "cannot honour this field")
+        raise encoding.refuse(TERMS.neutral(name), "cannot honour this field")
     for name in sorted(quirks.unsupported & body.keys()):
         del body[name]
-        encoding.drop(_NEUTRAL_NAMES.get(name, name))
+        encoding.drop(TERMS.neutral(name))

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.inference.dialects.error_types import neutral_type
 from gateway.inference.dialects.events import (
     Event,
     Failed,
@@ -149,8 +150,9 @@ def _failure(chunk: Mapping[str, Any], entries: list[dict[str, Any]]) -> Failed 
     if not isinstance(error, dict):
         return Failed(message=str(error))
     message, kind, code = error.get("message"), error.get("type"), error.get("code")
+    said = None if code is None else str(code)
     return Failed(
         message=message if isinstance(message, str) else "The provider failed without saying why.",
-        type=kind if isinstance(kind, str) and kind else "api_error",
-        code=None if code is None else str(code),
+        type=neutral_type(kind, said),
+        code=said,
     )

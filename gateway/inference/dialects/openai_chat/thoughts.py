@@ -84,7 +84,10 @@ def encode_thoughts(
 
 
 def _needs_details(thought: Thought) -> bool:
-    return isinstance(thought, HiddenThinking) or thought.signature is not None or thought.extra is not None
+    """Whether plain text would lose something of a thought, be it only who its maker is."""
+    if isinstance(thought, HiddenThinking) or thought.signature is not None or thought.extra is not None:
+        return True
+    return bool(thought.text) and not is_own_origin(thought.origin)
 
 
 def encode_detail(thought: Thought, index: int) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class _ToolCall(msgspec.Struct):
 
 
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: Any = None
+    """A text, or Mistral's parts."""
     reasoning_content: str | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
@@ -124,10 +125,6 @@ class OpenAIChatDialect:
     def tap(self, facts: RequestFacts) -> "OpenAIChatTap":
         return OpenAIChatTap(hide_usage=not facts.wants_usage)
 
-    def stream_error(self, message: str, code: str) -> bytes:
-        error = {"error": {"message": message, "type": "api_error", "code": code, "param": None}}
-        return b"data: " + msgspec.json.encode(error) + b"\n\n"
-
 
 class OpenAIChatTap:
     """Reads the usage chunk, and keeps it from a client that did not ask for it."""
@@ -160,6 +157,10 @@ class OpenAIChatTap:
             estimated=True,
         )
 
+    def error_frames(self, message: str, code: str) -> bytes:
+        error = {"error": {"message": message, "type": "server_error", "code": code, "param": None}}
+        return b"data: " + msgspec.json.encode(error) + b"\n\n"
+
     def _see(self, frame: bytes) -> bool:
         """Take note of a frame; True if it is the chunk that only carries usage."""
         usage_only = False
@@ -188,7 +189,7 @@ class OpenAIChatTap:
 
 
 def _length(delta: _Delta) -> int:
-    total = len(delta.content or "") + len(delta.reasoning_content or "") + len(delta.refusal or "")
+    total = _text_length(delta.content) + len(delta.reasoning_content or "") + len(delta.refusal or "")
     for call in delta.tool_calls or ():
         total += len((call.function and call.function.arguments) or "")
     return total
@@ -213,3 +214,12 @@ def _priced_name(tool: Mapping[str, Any]) -> str | None:
         function = tool.get("function")
         kind = str(function.get("name")) if isinstance(function, dict) else kind
     return kind.removeprefix("openrouter:").removeprefix("$")
+
+
+def _text_length(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content)
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    thoughts = [part["thinking"] for part in parts if isinstance(part.get("thinking"), list)]
+    texts = [part for thought in thoughts for part in thought if isinstance(part, dict)]
+    return sum(len(part["text"]) for part in parts + texts if isinstance(part.get("text"), str))

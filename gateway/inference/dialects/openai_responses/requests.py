@@ -26,6 +26,7 @@ from gateway.inference.dialects.openai_responses.settings import (
     encode_output,
     encode_reasoning_options,
 )
+from gateway.inference.dialects.openai_responses.terms import TERMS
 from gateway.inference.dialects.openai_responses.tools import (
     decode_choice,
     decode_tool,
@@ -254,7 +255,8 @@ def _thinks(request: Request, encoding: Encoding) -> bool:
 def _honour_quirks(body: dict[str, Any], encoding: Encoding) -> None:
     quirks = encoding.target.quirks
     for name in sorted(quirks.refused & body.keys()):
-        raise Unsupported(f"{name}: this model does not take it", param=name)
+        field = TERMS.neutral(name)
+        raise Unsupported(f"{field}: this model does not take it", param=field)
     for name in sorted(quirks.unsupported & body.keys()):
         del body[name]
-        encoding.drop(name)
+        encoding.drop(TERMS.neutral(name))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.inference.dialects.error_types import neutral_type
 from gateway.inference.dialects.events import (
     BlockStarted,
     BlockStopped,
@@ -33,12 +34,6 @@ from gateway.inference.dialects.openai_responses.stream_items import (
 from gateway.inference.dialects.openai_responses.usage import decode_usage
 from kit.json import NOT_JSON
 
-_ERROR_TYPES = {
-    "rate_limit_exceeded": "rate_limit_error",
-    "invalid_prompt": "invalid_request_error",
-    "context_length_exceeded": "invalid_request_error",
-}
-
 _Item = MessageItem | CallItem | ReasoningItem
 
 
@@ -59,7 +54,7 @@ class ResponsesStreamDecoder:
         try:
             frames = self._frames.feed(data)
         except FrameOverflow as error:
-            return self._fail(f"the provider sent {error}", None)
+            return self._fail(Failed(message=f"the provider sent {error}"))
         return [event for frame in frames for event in self._frame(frame)]
 
     def end(self) -> list[Event]:
@@ -88,7 +83,7 @@ class ResponsesStreamDecoder:
         try:
             return before + (handler(self, event) if handler else self._progress(kind, event))
         except TooManyBlocks as error:
-            return before + self._fail(str(error), None)
+            return before + self._fail(Failed(message=str(error)))
 
     def _start(self, response: Any) -> list[Event]:
         if self._started:
@@ -186,13 +181,16 @@ class ResponsesStreamDecoder:
     def _error(self, error: dict[str, Any]) -> list[Event]:
         message, code = error.get("message"), error.get("code")
         return self._fail(
-            message if isinstance(message, str) else "the provider's stream failed",
-            code if isinstance(code, str) else None,
+            Failed(
+                message=message if isinstance(message, str) else "the provider's stream failed",
+                type=neutral_type(error.get("type"), code),
+                code=code if isinstance(code, str) else None,
+            )
         )
 
-    def _fail(self, message: str, code: str | None) -> list[Event]:
+    def _fail(self, failed: Failed) -> list[Event]:
         self._over = True
-        return [Failed(message=message, type=_ERROR_TYPES.get(code or "", "api_error"), code=code)]
+        return [failed]
 
 
 _HANDLERS: dict[str, Callable[[ResponsesStreamDecoder, dict[str, Any]], list[Event]]] = {

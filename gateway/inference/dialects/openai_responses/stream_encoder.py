@@ -26,6 +26,7 @@ from gateway.inference.dialects.neutral import (
     ToolUse,
 )
 from gateway.inference.dialects.openai_responses.envelope import ending, envelope, response_id
+from gateway.inference.dialects.openai_responses.failure import NEVER_STARTED, tell_failure
 from gateway.inference.dialects.openai_responses.ordering import InOrder
 from gateway.inference.dialects.openai_responses.output import Item, ItemMaker, begins_item, unknown_parts
 from gateway.inference.dialects.openai_responses.reading import NAME, own
@@ -39,8 +40,6 @@ from gateway.inference.dialects.openai_responses.stream_writers import (
     Writer,
 )
 from gateway.inference.dialects.openai_responses.usage import encode_usage
-
-_ERROR_CODES = {"rate_limit_error": "rate_limit_exceeded", "invalid_request_error": "invalid_prompt"}
 
 
 class ResponsesStreamEncoder:
@@ -56,10 +55,10 @@ class ResponsesStreamEncoder:
         self._usage: TokenUsage | None = None
         self._stop: StopReason | None = None
         self._refused = False
-        self._made_here = False
+        self._made_here = self._over = False
 
     def feed(self, event: Event) -> bytes:
-        for ordered in self._order.feed(event):
+        for ordered in () if self._over else self._order.feed(event):
             self._write(ordered)
         return self._frames.take()
 
@@ -148,6 +147,7 @@ class ResponsesStreamEncoder:
         self._message = None
 
     def _finish(self, event: Finished) -> None:
+        self._over = True
         status, incomplete, error = ending(self._stop, refused=self._refused)
         self._close_message("incomplete" if status == "incomplete" and not self._made_here else None)
         usage = event.usage or self._usage
@@ -162,13 +162,7 @@ class ResponsesStreamEncoder:
         self._frames.emit(f"response.{status}", {"response": self._response})
 
     def _fail(self, event: Failed) -> None:
-        error = {"code": event.code or event.type, "message": event.message, "param": None}
-        self._frames.emit("error", error)
-        if self._response:
-            code = _ERROR_CODES.get(event.type, "server_error")
-            self._response |= {
-                "status": "failed",
-                "error": {"code": code, "message": event.message},
-                "output": self._output,
-            }
-            self._frames.emit("response.failed", {"response": self._response})
+        self._over = True
+        if not self._response:
+            self._start(Started(id=NEVER_STARTED, model=self._request.model))
+        tell_failure(self._frames, {**self._response, "output": self._output}, event)

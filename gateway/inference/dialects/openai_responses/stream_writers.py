@@ -29,10 +29,10 @@ from gateway.inference.dialects.openai_responses.reasoning import JOINT
 
 
 class Frames:
-    """The frames of a stream, numbered."""
+    """The frames of a stream, numbered from ``first`` on."""
 
-    def __init__(self) -> None:
-        self._number = 0
+    def __init__(self, first: int = 0) -> None:
+        self._number = first
         self._written: list[bytes] = []
 
     def emit(self, kind: str, fields: Mapping[str, Any]) -> None:

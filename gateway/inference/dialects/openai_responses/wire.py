@@ -9,9 +9,12 @@ from gateway.billing.prices import Counts, TokenUsage
 from gateway.inference.dialects.anthropic.wire import BYTES_PER_TOKEN
 from gateway.inference.dialects.codec import Quirks
 from gateway.inference.dialects.dialect import RequestFacts
+from gateway.inference.dialects.events import Failed
 from gateway.inference.dialects.fields import optional_bool, positive_int, text_field
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
+from gateway.inference.dialects.openai_responses.failure import never_started, tell_failure
 from gateway.inference.dialects.openai_responses.reading import NAME
+from gateway.inference.dialects.openai_responses.stream_writers import Frames
 from gateway.inference.dialects.openai_responses.tools import is_web_search
 from gateway.inference.dialects.openai_responses.usage import decode_usage
 from gateway.inference.dialects.server_tools import dear_tier, objects, offered
@@ -21,12 +24,16 @@ from kit.json import NOT_JSON
 _UNPRICED = ("background", "conversation", "previous_response_id", "prompt")
 """Fields whose input or usage the request's and the answer's bytes do not show."""
 
+_FIRST = "response.created"
 _LAST = {"response.completed", "response.incomplete", "response.failed"}
+_WITH_RESPONSE = {_FIRST, *_LAST}
+_MOST_EVENTS = 2**53
 
 
 class _Event(msgspec.Struct):
     type: str = ""
     delta: Any = None
+    sequence_number: Any = None
     response: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -84,18 +91,18 @@ class OpenAIResponsesDialect:
     def response_usage(self, body: Mapping[str, Any]) -> TokenUsage | None:
         return decode_usage(body)
 
-    def tap(self, facts: RequestFacts) -> "OpenAIResponsesTap":  # noqa: ARG002 - the dialects share a shape
-        return OpenAIResponsesTap()
-
-    def stream_error(self, message: str, code: str) -> bytes:
-        error = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
-        return b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n"
+    def tap(self, facts: RequestFacts) -> "OpenAIResponsesTap":
+        return OpenAIResponsesTap(facts.model)
 
 
 class OpenAIResponsesTap:
     """Reads the usage of the final response; bytes pass unchanged."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._created: dict[str, Any] | None = None
+        """The response as it began."""
+        self._next_number = 0
         self.complete = False
         self.failed = False
         self._frames = FrameSplitter()
@@ -122,18 +129,36 @@ class OpenAIResponsesTap:
             estimated=True,
         )
 
+    def error_frames(self, message: str, code: str) -> bytes:
+        """The response fails as it began: what it holds by now was told item by item."""
+        frames = Frames(self._next_number)
+        response = self._created
+        if response is None:
+            response = never_started(self._model)
+            frames.emit("response.created", {"response": response})
+        tell_failure(frames, response, Failed(message=message, code=code))
+        return frames.take()
+
     def _see(self, data: bytes) -> None:
         try:
             event = _decode_event(data)
-            if event.type in _LAST:
-                response = msgspec.json.decode(event.response)
-                self._usage = decode_usage(response) if isinstance(response, dict) else None
+            if event.type in _WITH_RESPONSE:
+                self._see_response(event.type, msgspec.json.decode(event.response))
         except NOT_JSON:
             return
         if isinstance(event.delta, str):
             self._delivered += len(event.delta)
+        if isinstance(event.sequence_number, int) and 0 <= event.sequence_number < _MOST_EVENTS:
+            self._next_number = event.sequence_number + 1
         self.complete |= event.type in _LAST
         self.failed |= event.type in ("response.failed", "error")
+
+    def _see_response(self, kind: str, response: Any) -> None:
+        known = response if isinstance(response, dict) else None
+        if kind == _FIRST:
+            self._created = known
+        else:
+            self._usage = None if known is None else decode_usage(known)
 
 
 _FREE = frozenset(

@@ -31,23 +31,12 @@ CASES = list(product(CLIENTS, PROVIDERS, WAYS, SUBJECTS))
 """Client, provider, way, subject."""
 
 DROPPED: dict[tuple[str, str, str], tuple[str, ...]] = {
-    ("anthropic", "openai-chat", "thinking"): ("reasoning.budget_tokens",),
-    ("anthropic", "openai-responses", "thinking"): ("reasoning.budget_tokens",),
-    ("openai-chat", "anthropic", "structured output"): ("output.name",),
-    ("openai-chat", "google", "structured output"): ("output.name",),
-    ("openai-chat", "google", "whole thinking"): ("messages[1].content[0]",),
-    ("openai-chat", "google", "stream thinking"): (
-        "messages[1].content[0]",
-        "messages[3].reasoning_content",
-    ),
-    ("openai-responses", "anthropic", "structured output"): ("output.name",),
-    ("openai-responses", "openai-chat", "thinking"): ("reasoning.show",),
-    ("openai-responses", "google", "structured output"): ("output.name",),
+    ("anthropic", "openai-chat", "thinking"): ("thinking.budget_tokens",),
+    ("anthropic", "openai-responses", "thinking"): ("thinking.budget_tokens",),
+    ("openai-chat", "anthropic", "structured output"): ("response_format.json_schema.name",),
+    ("openai-chat", "google", "structured output"): ("response_format.json_schema.name",),
+    ("openai-responses", "anthropic", "structured output"): ("text.format.name",),
+    ("openai-responses", "openai-chat", "thinking"): ("reasoning.summary",),
+    ("openai-responses", "google", "structured output"): ("text.format.name",),
 }
-"""What Heddle leaves out and names in ``x-heddle-dropped``, by client, provider and subject
-(with its way where only that way does)."""
-
-
-def dropped(client: str, provider: str, way: str, subject: str) -> tuple[str, ...]:
-    names = DROPPED.get((client, provider, f"{way} {subject}"))
-    return DROPPED.get((client, provider, subject), ()) if names is None else names
+"""What Heddle leaves out and names in ``x-heddle-dropped``, by client, provider and subject."""

@@ -1,7 +1,7 @@
 """The matrix as a Markdown table: ``python -m tests.gateway.inference.crossing.print_matrix``."""
 
 from tests.gateway.inference.crossing.clients import CLIENTS
-from tests.gateway.inference.crossing.matrix import CASES, SUBJECTS, WAYS, dropped
+from tests.gateway.inference.crossing.matrix import CASES, DROPPED, SUBJECTS, WAYS
 from tests.gateway.inference.crossing.providers import PROVIDERS
 
 PASSES, CROSSES = "=", "✓"
@@ -11,7 +11,10 @@ def table() -> str:
     """A row per client and subject, a column per provider and way. ``=``: the bytes pass as they are; ``✓``:
     translated; a number names the note with what is left out."""
     notes: list[tuple[str, ...]] = []
-    cells = {case: _cell(*case, notes) for case in CASES}
+    cells = {
+        (client, provider, way, subject): _cell(client, provider, subject, notes)
+        for client, provider, way, subject in CASES
+    }
     columns = [(provider, way) for provider in PROVIDERS for way in WAYS]
     lines = [
         _line("client", "", *(f"{provider} {way}" for provider, way in columns)),
@@ -32,11 +35,11 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(client: str, provider: str, way: str, subject: str, notes: list[tuple[str, ...]]) -> str:
+def _cell(client: str, provider: str, subject: str, notes: list[tuple[str, ...]]) -> str:
     if client == provider:
         return PASSES
-    names = dropped(client, provider, way, subject)
-    if not names:
+    names = DROPPED.get((client, provider, subject))
+    if names is None:
         return CROSSES
     if names not in notes:
         notes.append(names)

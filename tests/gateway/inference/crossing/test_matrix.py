@@ -4,7 +4,7 @@ import pytest
 
 from tests.gateway.inference.crossing.case import Case
 from tests.gateway.inference.crossing.clients import CLIENTS
-from tests.gateway.inference.crossing.matrix import CASES, SUBJECTS, WAYS, dropped
+from tests.gateway.inference.crossing.matrix import CASES, DROPPED, SUBJECTS, WAYS
 from tests.gateway.inference.crossing.providers import PROVIDERS
 from tests.gateway.inference.crossing.world import World
 
@@ -15,4 +15,4 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_it_crosses(heddle_world: World, client: str, provider: str, way: str, subject: str) -> None:
     case = Case(heddle_world, CLIENTS[client], PROVIDERS[provider], WAYS[way])
     await SUBJECTS[subject](case)
-    assert tuple(case.dropped) == dropped(client, provider, way, subject)
+    assert tuple(case.dropped) == DROPPED.get((client, provider, subject), ())

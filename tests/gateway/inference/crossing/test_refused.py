@@ -39,8 +39,8 @@ def user(*parts: Any) -> list[Any]:
 
 
 REFUSED = [
-    Refused("anthropic", (RESPONSES,), "stop", {"stop_sequences": ["END"]}),
-    Refused("anthropic", (GOOGLE,), "stop", {"stop_sequences": list("abcdef")}),
+    Refused("anthropic", (RESPONSES,), "stop_sequences", {"stop_sequences": ["END"]}),
+    Refused("anthropic", (GOOGLE,), "stop_sequences", {"stop_sequences": list("abcdef")}),
     Refused("anthropic", (CHAT, RESPONSES, GOOGLE), "mcp_servers", {"mcp_servers": [{"url": "https://x"}]}),
     Refused("anthropic", (CHAT, RESPONSES, GOOGLE), "container", {"container": "container_1"}),
     Refused(
@@ -56,10 +56,10 @@ REFUSED = [
         {"tools": [{**SEARCH, "blocked_domains": ["example.org"]}]},
     ),
     Refused("anthropic", (GOOGLE,), "tools[0]", {"tools": [{"type": "bash_20250124", "name": "bash"}]}),
-    Refused("openai-chat", (ANTHROPIC, RESPONSES), "choices", {"n": 2}),
+    Refused("openai-chat", (ANTHROPIC, RESPONSES), "n", {"n": 2}),
     Refused("openai-chat", (RESPONSES,), "stop", {"stop": ["END"]}),
     Refused("openai-chat", (ANTHROPIC,), "logprobs", {"logprobs": True}),
-    Refused("openai-chat", (ANTHROPIC,), "output", {"response_format": {"type": "json_object"}}),
+    Refused("openai-chat", (ANTHROPIC,), "response_format", {"response_format": {"type": "json_object"}}),
     Refused(
         "openai-chat",
         (ANTHROPIC, RESPONSES, GOOGLE),
@@ -76,7 +76,7 @@ REFUSED = [
     Refused(
         "openai-responses",
         (ANTHROPIC, GOOGLE),
-        "messages[0].content[0].source",
+        "input[0].content[0]",
         {"input": user(OPENAIS_FILE)},
     ),
     Refused("openai-responses", (ANTHROPIC, GOOGLE), "tools[0]", {"tools": [FILES]}),

@@ -1,11 +1,13 @@
 """One Heddle before the scripted providers, and one exchange through it."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -56,7 +58,10 @@ class World:
         assert await self.heddle.holds() == []
         async with self.heddle.app.db.session() as session:
             event = await session.get(UsageEvent, answer.headers["request-id"])
-        return Answered(answer.status_code, answer.headers, answer.content, event)
+        answered = Answered(answer.status_code, answer.headers, answer.content, event)
+        for name in answered.dropped:
+            assert named(body, name) is not None, f"{name} is no field of the client's"
+        return answered
 
     def script(self, dialect: str, answer: Answer) -> Upstream:
         """Have a provider answer so from now on, having heard nothing yet."""
@@ -78,6 +83,17 @@ class World:
         assert_charged(answered.event, reply)
         await _assert_sdk_agrees(client, answered.raw, read, ask.stream)
         return provider.hear(upstream.only.path, msgspec.json.decode(upstream.only.body)), read, answered
+
+
+def named(body: Any, name: str) -> Any:
+    """What a client wrote at a path like ``messages[2].content``; None for nothing. A Google signature
+    travels in the field that holds its call's id."""
+    for step in re.findall(r"[^.\[\]]+", name.removesuffix(".signature")):
+        try:
+            body = body[int(step) if isinstance(body, list) else step]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return body
 
 
 def assert_charged(event: UsageEvent | None, reply: Reply) -> None:

@@ -248,7 +248,7 @@ def test_quirks_of_a_provider() -> None:
     request = ask(seed=1, service_tier="default")
     found = encoded(request, unsupported=frozenset({"seed", "serviceTier"}))
     assert found.body == {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {}}
-    assert set(found.dropped) == {"seed", "serviceTier"}
+    assert set(found.dropped) == {"seed", "service_tier"}
     with pytest.raises(Unsupported) as refused:
         body(request, refused=frozenset({"seed"}))
     assert refused.value.param == "seed"

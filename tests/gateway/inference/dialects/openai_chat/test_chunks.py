@@ -126,7 +126,7 @@ def test_whole_blocks_and_calls_without_arguments() -> None:
         Finished(),
     ]
     assert replayed(events) == [
-        Thinking(text="hm", origin="openai-chat"),
+        Thinking(text="hm", origin="google"),
         Text(text="Hi"),
         ToolUse(id="a", name="f", arguments='{"x":1}'),
         ToolUse(id="b", name="g", arguments="{}"),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gateway.inference.dialects.codec import Quirks, Target
 from gateway.inference.dialects.openai_chat.codec import OpenAIChatCodec
 from kit.errors import InvalidRequest, Unsupported
-from tests.gateway.inference.dialects.openai_chat.test_requests import WHOLE, body
+from tests.gateway.inference.dialects.openai_chat.asking import body
+from tests.gateway.inference.dialects.openai_chat.test_whole_requests import WHOLE
 
 CODEC = OpenAIChatCodec()
 TARGETS = [
@@ -22,7 +23,7 @@ TARGETS = [
             tool_choice_any="any",
             unsupported=frozenset({"seed", "custom_tools"}),
             tool_id_length=9,
-            reasoning_field=None,
+            reasoning_field="content",
             replays_reasoning=True,
             structured_output="json_object",
             schema_subset="openai-strict",

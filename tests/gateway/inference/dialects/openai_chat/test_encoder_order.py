@@ -25,7 +25,7 @@ from gateway.inference.dialects.neutral import (
 from tests.gateway.inference.dialects.openai_chat import sdk
 from tests.gateway.inference.dialects.openai_chat.cutting import encoded
 
-KINDS = st.sampled_from(["text", "refusal", "thinking", "signed", "hidden", "call"])
+KINDS = st.sampled_from(["text", "refusal", "thinking", "own", "signed", "hidden", "call"])
 
 
 def _block(kind: str, index: int, choice: int) -> list[Event]:
@@ -35,6 +35,7 @@ def _block(kind: str, index: int, choice: int) -> list[Event]:
         "text": Text(text=""),
         "refusal": Refusal(text=""),
         "thinking": Thinking(text="", origin="google"),
+        "own": Thinking(text="", origin="openai-chat"),
         "signed": Thinking(text="", origin="anthropic"),
         "hidden": HiddenThinking(data="d", origin="anthropic"),
         "call": ToolUse(id=f"call{choice}_{index}", name="f", arguments=""),
@@ -84,5 +85,6 @@ def test_overlapping_blocks_of_interleaved_choices(data: st.DataObject, choices:
         shown = [f"<{choice}.{at}>" for at, kind in enumerate(kinds) if kind == "text"]
         assert sorted(message.content or "") == sorted("".join(shown))
         details = (message.model_extra or {}).get("reasoning_details", ())
-        signed = [detail["text"] for detail in details if detail["type"] == "reasoning.text"]
-        assert sorted(signed) == [f"<{choice}.{at}>" for at, kind in enumerate(kinds) if kind == "signed"]
+        told = [detail["text"] for detail in details if detail["type"] == "reasoning.text"]
+        foreign = [at for at, kind in enumerate(kinds) if kind in {"thinking", "signed"}]
+        assert sorted(told) == [f"<{choice}.{at}>" for at in foreign]

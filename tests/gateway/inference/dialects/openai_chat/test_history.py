@@ -186,7 +186,7 @@ def test_own_thoughts_go_back_only_to_providers_that_want_them() -> None:
     unwanted = told(*history)
     assert "reasoning_content" not in unwanted.body["messages"][1]
     assert unwanted.dropped == ("messages[1].content[0]",)
-    parts = told(*history, replays_reasoning=True, reasoning_field=None).body["messages"][1]["content"]
+    parts = told(*history, replays_reasoning=True, reasoning_field="content").body["messages"][1]["content"]
     assert parts == [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]
 
 
@@ -225,10 +225,12 @@ def test_signed_thoughts_of_other_makers_survive_a_round_through_the_client() ->
     assert replayed(*blocks) == blocks
 
 
-def test_unsigned_thoughts_of_other_makers_are_plain_text() -> None:
-    assert replayed(Thinking(text="hm", origin="google"), Text(text="A"))[0] == Thinking(
-        text="hm", origin="openai-chat"
-    )
+def test_unsigned_thoughts_of_other_makers_keep_their_makers() -> None:
+    thoughts: list[Block] = [
+        Thinking(text="hm", origin="google"),
+        Thinking(text="and", origin="openai-responses"),
+    ]
+    assert replayed(*thoughts, Text(text="A")) == [*thoughts, Text(text="A")]
 
 
 def test_a_google_signature_travels_in_the_tool_id() -> None:

@@ -30,7 +30,7 @@ QUIRKS = {
         system_role="system",
         tool_choice_any="any",
         tool_id_length=9,
-        reasoning_field=None,
+        reasoning_field="content",
         replays_reasoning=True,
     ),
     "openrouter": _REASONING,

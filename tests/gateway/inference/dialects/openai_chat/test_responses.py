@@ -178,7 +178,8 @@ def test_blocks_of_other_dialects() -> None:
     )
     message = written["message"]
     assert message["content"] == "One. Two."
-    assert message["reasoning_content"] == "hm" and "reasoning_details" not in message
+    assert message["reasoning_content"] == "hm"
+    assert [detail["text"] for detail in message["reasoning_details"]] == ["hm"]
     assert message["tool_calls"][0]["function"] == {"name": "f", "arguments": "{}"}
     assert message["annotations"][0]["url_citation"] == {
         "url": "https://example.org",

@@ -1,11 +1,4 @@
-"""Streams of providers, decoded."""
-
-from typing import Any
-
-import msgspec
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+"""A provider's chunks as events."""
 
 from gateway.billing.prices import TokenUsage
 from gateway.inference.dialects.events import (
@@ -15,14 +8,11 @@ from gateway.inference.dialects.events import (
     BlockStopped,
     ChoiceFinished,
     CitationDelta,
-    Event,
-    Failed,
     Finished,
     SignatureDelta,
     Started,
     TextDelta,
 )
-from gateway.inference.dialects.frames import MAX_PENDING_BYTES
 from gateway.inference.dialects.neutral import (
     Audio,
     Extra,
@@ -34,56 +24,17 @@ from gateway.inference.dialects.neutral import (
     Thinking,
     ToolUse,
 )
-from tests.gateway.inference.dialects.openai_chat.cutting import ORIGIN, byte_by_byte, cut, decoded, encoded
-
-HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1700000000, "model": "m"}
-DONE = b"data: [DONE]\n\n"
-
-
-def frame(value: Any) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
-
-
-def chunk(
-    delta: dict[str, Any] | None = None, reason: str | None = None, index: int = 0, **more: Any
-) -> bytes:
-    entry = {"index": index, "delta": delta or {}, "finish_reason": reason, **more}
-    return frame({**HEAD, "choices": [entry]})
-
-
-def calls(*pieces: dict[str, Any]) -> bytes:
-    return chunk({"tool_calls": list(pieces)})
-
-
-def piece(name: str | None = None, arguments: Any = None, **fields: Any) -> dict[str, Any]:
-    function = {"name": name, "arguments": arguments}
-    return {**fields, "function": {key: value for key, value in function.items() if value is not None}}
-
-
-def usage_chunk(**fields: Any) -> bytes:
-    return frame({**HEAD, "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, **fields}})
-
-
-def events_of(*frames: bytes) -> list[Event]:
-    """The events of a complete stream, the same however it is cut, and the same after encoding them again."""
-    data = b"".join(frames)
-    whole = decoded([data])
-    assert decoded(byte_by_byte(data)) == whole
-    assert decoded(byte_by_byte(data.replace(b"\n", b"\r\n"))) == whole
-    if isinstance(whole[-1], Finished):
-        assert decoded([encoded(whole)]) == whole
-    return whole
-
-
-def used(events: list[Event]) -> list[tuple[str, str, str]]:
-    """Id, name and arguments of the calls."""
-    found = {e.index: e.block for e in events if isinstance(e, BlockStarted) and isinstance(e.block, ToolUse)}
-    texts = dict.fromkeys(found, "")
-    for event in events:
-        if isinstance(event, ArgumentsDelta):
-            texts[event.index] += event.text
-    assert {e.index for e in events if isinstance(e, BlockStopped)} >= set(found)
-    return [(block.id, block.name, texts[index]) for index, block in found.items()]
+from tests.gateway.inference.dialects.openai_chat.cutting import ORIGIN, decoded
+from tests.gateway.inference.dialects.openai_chat.streaming import (
+    DONE,
+    HEAD,
+    calls,
+    chunk,
+    events_of,
+    frame,
+    piece,
+    usage_chunk,
+)
 
 
 def test_text() -> None:
@@ -179,98 +130,6 @@ def test_mistrals_content_in_parts() -> None:
     ]
 
 
-PARALLEL = {
-    "as OpenAI has it": [
-        [piece("f", "", index=0, id="a", type="function")],
-        [piece(arguments='{"x"', index=0)],
-        [piece(arguments=":1}", index=0)],
-        [piece("g", "", index=1, id="b", type="function")],
-        [piece(arguments="{}", index=1)],
-    ],
-    "in turn": [
-        [piece("f", "", index=0, id="a"), piece("g", "", index=1, id="b")],
-        [piece(arguments='{"x"', index=0), piece(arguments="{", index=1)],
-        [piece(arguments="}", index=1), piece(arguments=":1}", index=0)],
-    ],
-    "whole": [[piece("f", '{"x":1}', index=0, id="a"), piece("g", "{}", index=1, id="b")]],
-    "whole, without index": [[piece("f", '{"x":1}', id="a")], [piece("g", "{}", id="b")]],
-    "whole, all with index 0": [
-        [piece("f", '{"x":1}', index=0, id="a")],
-        [piece("g", "{}", index=0, id="b")],
-    ],
-    "id and name repeated": [
-        [piece("f", '{"x"', index=0, id="a")],
-        [piece("f", ":1}", index=0, id="a")],
-        [piece("g", "{}", index=1, id="b")],
-    ],
-    "without index, by id": [
-        [piece("f", '{"x"', id="a")],
-        [piece(arguments=":1}", id="a")],
-        [piece("g", "{", id="b")],
-        [piece(arguments="}")],
-    ],
-    "empty ids after the first piece": [
-        [piece("f", '{"x"', index=0, id="a")],
-        [piece("", ":1}", index=0, id="")],
-        [piece("g", "{}", index=1, id="b")],
-    ],
-    "name after the id": [
-        [{"index": 0, "id": "a", "type": "function"}],
-        [piece("f", '{"x":1}', index=0)],
-        [piece("g", "{}", index=1, id="b")],
-    ],
-    "arguments as objects": [[piece("f", {"x": 1}, index=0, id="a")], [piece("g", {}, index=1, id="b")]],
-}
-
-
-@pytest.mark.parametrize("pieces", PARALLEL.values(), ids=PARALLEL)
-def test_parallel_calls(pieces: list[list[dict[str, Any]]]) -> None:
-    frames = [calls(*some) for some in pieces]
-    events = events_of(
-        chunk({"role": "assistant", "content": None}), *frames, chunk(reason="tool_calls"), DONE
-    )
-    assert used(events) == [("a", "f", '{"x":1}'), ("b", "g", "{}")]
-    assert events[-2] == ChoiceFinished(stop="tool_use")
-
-
-def test_calls_without_ids_get_some() -> None:
-    data = calls(piece("f", "{}", index=0), piece("f", "{}", index=1)) + chunk(reason="tool_calls") + DONE
-    (first, *_), (second, *_) = used(decoded([data]))
-    assert first and second and first != second
-
-
-def test_a_call_without_arguments() -> None:
-    data = calls(piece("f", "", index=0, id="a")) + chunk(reason="stop") + DONE
-    events = decoded([data])
-    assert used(events) == [("a", "f", "")]
-    assert events[-2] == ChoiceFinished(
-        stop="tool_use", extra=Extra(dialect="openai-chat", fields={"finish_reason": "stop"})
-    )
-
-
-def test_a_call_of_the_older_kind() -> None:
-    events = events_of(
-        chunk({"function_call": {"name": "f", "arguments": ""}}),
-        chunk({"function_call": {"arguments": '{"x":1}'}}),
-        chunk(reason="function_call"),
-        DONE,
-    )
-    [(_, name, arguments)] = used(events)
-    assert (name, arguments) == ("f", '{"x":1}')
-
-
-def test_a_free_text_call() -> None:
-    events = events_of(
-        calls({"index": 0, "id": "a", "type": "custom", "custom": {"name": "sql", "input": ""}}),
-        calls({"index": 0, "custom": {"input": "select 1"}}),
-        chunk(reason="tool_calls"),
-        DONE,
-    )
-    assert used(events) == [("a", "sql", "select 1")]
-    [started] = [event for event in events if isinstance(event, BlockStarted)]
-    assert isinstance(started.block, ToolUse) and started.block.custom
-
-
 def test_choices_in_turn() -> None:
     events = events_of(
         chunk({"role": "assistant", "content": ""}),
@@ -347,135 +206,3 @@ def test_what_only_this_dialect_has_is_kept() -> None:
     assert events[-2] == ChoiceFinished(
         stop="end_turn", extra=Extra(dialect="openai-chat", fields={"native_finish_reason": "STOP"})
     )
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        [usage_chunk(), DONE],
-        [
-            frame({**HEAD, "choices": [], "x_groq": {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}}),
-            DONE,
-        ],
-        [DONE],
-    ],
-)
-def test_usage_before_the_end(frames: list[bytes]) -> None:
-    within = {"prompt_tokens": 3, "completion_tokens": 4}
-    last = frame({**HEAD, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": within})
-    events = decoded([chunk({"content": "Hi"}), last, *frames])
-    assert isinstance(events[-1], Finished)
-    assert events[-1].usage == TokenUsage(input_tokens=3, output_tokens=4)
-
-
-def test_usage_within_a_choice() -> None:
-    data = chunk({"content": "Hi"}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 4}) + DONE
-    last = decoded([data])[-1]
-    assert isinstance(last, Finished) and last.usage == TokenUsage(input_tokens=3, output_tokens=4)
-
-
-def test_a_stream_without_its_last_word_is_complete_if_the_choices_are() -> None:
-    assert isinstance(decoded([chunk({"content": "Hi"}), chunk(reason="stop")])[-1], Finished)
-    assert isinstance(decoded([chunk({"content": "Hi"}), chunk(reason="stop").rstrip()])[-1], Finished)
-
-
-def test_a_stream_that_breaks_off_is_not_finished() -> None:
-    for data in (chunk({"content": "Hi"}), b"", DONE, calls(piece("f", "{", index=0, id="a"))):
-        assert not any(isinstance(event, Finished) for event in decoded([data]))
-
-
-def test_a_missing_reason_is_an_error_or_a_call() -> None:
-    events = decoded([chunk({"content": "Hi"}) + DONE])
-    assert [event.stop for event in events if isinstance(event, ChoiceFinished)] == ["error"]
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (
-            {"error": {"message": "no", "type": "server_error", "code": 502}},
-            Failed(message="no", type="server_error", code="502"),
-        ),
-        ({"error": "no"}, Failed(message="no")),
-        ({"object": "error", "message": "no", "code": 400}, Failed(message="no", code="400")),
-        ({"choices": [{"index": 0, "error": {"message": "no"}}]}, Failed(message="no")),
-        (
-            {
-                **HEAD,
-                "error": {"code": "x"},
-                "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}],
-            },
-            Failed(message="The provider failed without saying why.", code="x"),
-        ),
-    ],
-)
-def test_an_error_ends_the_stream(error: dict[str, Any], expected: Failed) -> None:
-    data = chunk({"content": "Hi"}) + b"event: error\n" + frame(error) + chunk(reason="stop") + DONE
-    assert decoded([data])[-1] == expected
-
-
-def test_comments_keepalives_and_rubbish_are_passed_over() -> None:
-    noise = b': x data: {"error":"no"}\n\n: [DONE]\n\nevent: ping\n\ndata: \n\ndata: {broken\n\ndata: [1]\n\n'
-    clean = [chunk({"content": "Hi"}), chunk(reason="stop"), DONE]
-    assert decoded([noise.join([b"", *clean])]) == decoded(clean)
-
-
-def test_an_empty_chunk_before_the_first_choice() -> None:
-    azure = frame({"id": "", "model": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]})
-    events = events_of(azure, chunk({"content": "Hi"}), chunk(reason="stop"), DONE)
-    assert events[0] == Started(
-        id="c1",
-        model="m",
-        created_s=1700000000,
-        extra=Extra(dialect="openai-chat", fields={"prompt_filter_results": [{"prompt_index": 0}]}),
-    )
-
-
-def test_an_event_that_never_ends_is_a_failure() -> None:
-    piece = b"data: " + b"x" * (MAX_PENDING_BYTES // 2)
-    events = decoded([piece, piece, piece, DONE])
-    assert len(events) == 1 and isinstance(events[0], Failed)
-
-
-NAMES = {
-    "id",
-    "model",
-    "created",
-    "choices",
-    "index",
-    "delta",
-    "content",
-    "refusal",
-    "type",
-    "text",
-    "thinking",
-}
-NAMES |= {"reasoning", "reasoning_details", "signature", "data", "tool_calls", "function", "custom", "name"}
-NAMES |= {"arguments", "function_call", "audio", "images", "image_url", "url", "annotations", "finish_reason"}
-NAMES |= {"stop_reason", "logprobs", "usage", "prompt_tokens", "error", "x_groq"}
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 200) | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(sorted(NAMES)),
-            inner,
-            max_size=5,
-        )
-    ),
-    max_leaves=25,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(data=st.binary(max_size=400), places=st.lists(st.integers(0, 400), max_size=4))
-def test_no_bytes_raise(data: bytes, places: list[int]) -> None:
-    assert decoded(cut(data, places)) == decoded([data])
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(JSON, max_size=4))
-def test_no_json_raises(values: list[Any]) -> None:
-    deltas = [frame({"choices": [{"index": 0, "delta": value}, value]}) for value in values]
-    events = decoded([frame(value) for value in values] + deltas + [chunk(reason="stop"), DONE])
-    encoded(events)

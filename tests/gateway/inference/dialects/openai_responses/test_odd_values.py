@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from gateway.inference.dialects.neutral import Response
 from kit.errors import InvalidRequest, Unsupported
 from tests.gateway.inference.dialects.openai_responses.exchange import CODEC, NAME, TARGET, request, user
-from tests.gateway.inference.dialects.openai_responses.test_requests import WHOLE as REQUESTS
 from tests.gateway.inference.dialects.openai_responses.test_responses import WHOLE as ANSWERS
+from tests.gateway.inference.dialects.openai_responses.test_whole_requests import WHOLE as REQUESTS
 
 ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, -1, 10**30, 1.5, "", "x", [], [None], [[]], ["x"], {}, {"type": "x"}, {"id": 5}]

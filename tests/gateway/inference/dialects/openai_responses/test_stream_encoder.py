@@ -306,13 +306,22 @@ def test_a_failure_is_told_as_openai_tells_it() -> None:
     error, failed = events_of(raw)[-2:]
     assert (error.type, error.message, error.code) == ("error", "Too many", "rate_limit")
     assert failed.response.error.code == "rate_limit_exceeded"
-    assert decoded(raw)[-1] == Failed(message="Too many", code="rate_limit")
+    assert decoded(raw)[-1] == Failed(message="Too many", code="rate_limit", type="api_error")
     with pytest.raises(RuntimeError):
         accumulated(raw)
 
 
-def test_a_failure_before_the_start_is_an_error_event() -> None:
-    assert kinds(frames(encoded([Failed(message="Oh")]))) == ["error"]
+def test_a_failure_before_the_start_begins_a_response_that_fails() -> None:
+    raw = encoded([Failed(message="Oh", type="overloaded_error")])
+    assert kinds(frames(raw)) == ["created", "in_progress", "error", "failed"]
+    created, _, error, failed = events_of(raw)
+    assert (error.code, failed.response.error.code) == ("server_error", "server_error")
+    assert created.response.id == failed.response.id == "resp_failed"
+
+
+def test_nothing_follows_a_failure() -> None:
+    failure = Failed(message="Oh")
+    assert encoded([failure, *whole(Text(text="A")), failure]) == encoded([failure])
 
 
 def test_the_sdk_parses_structured_output() -> None:

@@ -1,5 +1,6 @@
 """What the pass-through reads of this dialect while the bytes go by."""
 
+import json
 from typing import Any
 
 import pytest
@@ -28,11 +29,12 @@ SEARCH = {"type": "web_search_call", "id": "ws", "status": "completed", "action"
 USAGE = TokenUsage(
     input_tokens=30, output_tokens=20, cache_read_tokens=60, cache_write_tokens=10, reasoning_tokens=5
 )
-STREAM = stream(
+SAID: list[dict[str, Any]] = [
     {"type": "response.created", "response": answer(status="in_progress", usage=None)},
     {"type": "response.output_text.delta", "delta": "Ærlig talt, ✓ " * 5},
     {"type": "response.completed", "response": answer(message(text("Ærlig talt, ✓ " * 5)))},
-)
+]
+STREAM = stream(*({**event, "sequence_number": number} for number, event in enumerate(SAID)))
 
 
 def run(pieces: list[bytes]) -> tuple[bytes, TokenUsage, bool, bool]:
@@ -148,9 +150,37 @@ def test_usage_of_a_failed_response_is_billed() -> None:
     assert run([stream({"type": "response.failed", "response": answer(status="failed")})])[1] == USAGE
 
 
-def test_an_error_is_one_that_the_sdk_knows() -> None:
-    (error,) = events_of(WIRE.stream_error("It broke", "upstream"))
+BROKEN = STREAM[: STREAM.rindex(b"event:")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "begun"), [(BROKEN, answer()["id"]), (b"", "resp_failed")], ids=["begun", "not-begun"]
+)
+def test_a_broken_stream_ends_in_a_failed_response(sent: bytes, begun: str) -> None:
+    tap = WIRE.tap(FACTS)
+    events = events_of(tap.feed(sent) + tap.error_frames("It broke", "upstream"))
+    error, failed = events[-2:]
+    assert events[0].type == "response.created"
     assert (error.type, error.code, error.message) == ("error", "upstream", "It broke")
+    assert (failed.type, failed.response.status, failed.response.id) == ("response.failed", "failed", begun)
+    assert (failed.response.error.code, failed.response.error.message) == ("server_error", "It broke")
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"type": "response.created", "response": 7, "sequence_number": "x"},
+        {"type": "response.created", "response": None, "sequence_number": 2**80},
+        {"type": "response.created", "sequence_number": -4},
+    ],
+)
+def test_an_odd_beginning_is_passed_over(odd: dict[str, Any]) -> None:
+    tap = WIRE.tap(FACTS)
+    tap.feed(b"data: " + json.dumps(odd).encode() + b"\n\n")
+    events = events_of(tap.error_frames("It broke", "upstream"))
+    assert [event.type for event in events] == ["response.created", "error", "response.failed"]
+    assert [event.sequence_number for event in events] == [0, 1, 2]
 
 
 @settings(max_examples=200, deadline=None)
