@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Send
 
 from gateway.inference.departure import GRACE_S, ClientGone, Departure
-from tests.gateway.inference.passing import PATHS, body_for, settled, spent
-from tests.gateway.inference.upstream import Answer, Upstream, heddle_before, silence, stream
+from tests.gateway.inference.passing import PATHS, answer_of, body_for, frames_of, settled, spent
+from tests.gateway.inference.upstream import Answer, Upstream, heddle_before, silence, stream, whole
 from tests.gateway.serving import Serving
 
 HEAD_ONLY = stream(hang_s=20, content_type="application/json")
@@ -105,3 +105,30 @@ async def test_an_error_in_the_block_is_raised_though_the_client_has_gone() -> N
             await asyncio.sleep(30)
         except asyncio.CancelledError:
             raise LookupError from None
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_key_that_drains_lets_the_call_end_and_pays_what_it_cost(
+    heddle: Serving, upstream: Upstream, path: str, streamed: bool
+) -> None:
+    key = await heddle.mint(on_disconnect="drain")
+    begun = asyncio.Event()
+
+    async def late(send: Send) -> None:
+        begun.set()
+        await asyncio.sleep(GRACE_S + 0.3)
+        await (stream(*frames_of(path)) if streamed else whole(answer_of(path)))(send)
+
+    upstream.answer = late
+    with pytest.raises((httpx.ReadTimeout, TimeoutError)):
+        async with asyncio.timeout(GRACE_S + 0.2):
+            body = body_for(path, stream=streamed)
+            await heddle.http.post(path, json=body, headers={"x-api-key": key["secret"]})
+    await begun.wait()
+    await settled(heddle)
+    event = await heddle.only_event()
+    assert (event.status, event.error_code, event.estimated) == ("ok", None, False)
+    assert event.output_tokens > 0
+    assert not upstream.dropped.is_set()
+    assert await spent(heddle) == event.cost_nanos > 0
