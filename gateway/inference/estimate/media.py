@@ -33,7 +33,7 @@ CARRIERS = frozenset(
 )
 """Fields of a media block that hold the media or lead to it; its other fields are text."""
 _LINKS = ("image_url", "file_url", "document_url", "audio_url", "video_url", "url")
-_HEAD_BYTES = 96_000
+_JPEG_HEAD_BYTES = 96_000
 """Enough to find a JPEG's size behind its largest metadata."""
 _PDF_BYTES = 4_000_000
 _BYTES_PER_HIDDEN_PAGE = 20_000
@@ -58,7 +58,10 @@ class Media:
 
     def size(self) -> Size | None:
         """An image's, if its header can be read."""
-        return size_of(_bytes(self.data, _HEAD_BYTES)) if self.data else None
+        if not self.data:
+            return None
+        head = _bytes(self.data, 32)
+        return size_of(_bytes(self.data, _JPEG_HEAD_BYTES) if head[:2] == b"\xff\xd8" else head)
 
     def pages(self) -> int | None:
         """At least as many as an inline document has, but for one whose text is packed very tightly."""
@@ -134,7 +137,7 @@ def _kind_of(media_type: str, otherwise: Kind) -> Kind:
     for kind in ("image", "audio", "video"):
         if media_type.startswith(kind):
             return kind
-    return otherwise
+    return "document" if media_type.startswith(("application/", "text/")) else otherwise
 
 
 def _bytes(data: str, most: int) -> bytes:

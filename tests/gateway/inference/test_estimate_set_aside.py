@@ -69,6 +69,10 @@ BY_REFERENCE: dict[str, tuple[dict[str, Any], int]] = {
         {"type": "document_url", "document_url": "data:application/pdf;base64," + PDF},
         3 * 4_000,
     ),
+    "a document that is called an image": (
+        {"type": "image_url", "image_url": {"url": "data:application/pdf;base64," + PDF}},
+        3 * 4_000,
+    ),
     "Google's file": ({"fileData": {"mimeType": "application/pdf", "fileUri": LINK}}, 400_000),
     "a video": ({"fileData": {"fileUri": LINK}}, 1_000_000),
     "sound": ({"type": "input_audio", "input_audio": {"data": "A" * 40_000, "format": "mp3"}}, 400),
