@@ -13,7 +13,7 @@ from gateway.inference.dialects.codec import Target
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.registry import PROVIDER_DIALECTS, ClientDialect, Dialect
-from gateway.inference.estimate import input_token_bound
+from gateway.inference.estimate import estimate_input, family_of
 from gateway.inference.models import Model, ModelCatalog
 from gateway.inference.passage import Crossing, Passage, SameDialect
 from kit.errors import InvalidRequest, PermissionDenied, Unsupported
@@ -67,15 +67,17 @@ class Planner:
             )
         models = self._catalog.candidates(facts.model)
         candidates = _reachable(dialect, models, facts, body, raw)
-        return CallPlan(facts, candidates, raw, self._bound(candidates, facts, raw))
+        return CallPlan(facts, candidates, raw, self._bound(candidates, facts, body, raw))
 
-    def _bound(self, candidates: Sequence[Candidate], facts: RequestFacts, raw: bytes) -> CostBound:
+    def _bound(
+        self, candidates: Sequence[Candidate], facts: RequestFacts, body: Mapping[str, Any], raw: bytes
+    ) -> CostBound:
         media = [medium for medium, mark in _MEDIA_MARKS.items() if mark in raw]
         bounds = [
             bound_of(
                 candidate.model.price,
                 self._markup,
-                input_tokens=input_token_bound(candidate.passage.priced(raw), candidate.model.context_window),
+                input_tokens=_input_bound(candidate, body),
                 max_output_tokens=_most_output(facts, candidate.model),
                 min_output_tokens=facts.choices,
                 extras=candidate.passage.tools,
@@ -85,6 +87,14 @@ class Planner:
             for candidate in candidates
         ]
         return bounds[0] if len(bounds) == 1 else CostBound.covering(bounds)
+
+
+def _input_bound(candidate: Candidate, body: Mapping[str, Any]) -> int:
+    """The most input tokens of what is really sent, which is the caller's body unless it is translated."""
+    model, passage = candidate.model, candidate.passage
+    sent = passage.body if isinstance(passage, Crossing) else body
+    family = family_of(passage.provider_dialect, model.provider.name, model.upstream_name)
+    return estimate_input(sent, family).bound(model.context_window)
 
 
 def _most_output(facts: RequestFacts, model: Model) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.inference import count_tokens
 from gateway.inference.dialects.carried import Carried, wrap
+from gateway.inference.estimate import input_token_guess
 from tests.gateway.inference.one_dialect import SCHEMA, crossed, user
 from tests.gateway.inference.upstream import (
     PROVIDER_KEY,
@@ -26,7 +27,7 @@ from tests.gateway.serving import Serving
 PATH = "/v1/messages/count_tokens"
 TOOLS: list[Any] = [{"name": "get_weather", "input_schema": SCHEMA}]
 BODY: dict[str, Any] = {"model": "fake-alias", "messages": user("hello"), "tools": TOOLS}
-ESTIMATE = -(-len(json.dumps(BODY, separators=(",", ":"))) // 4)
+ESTIMATE = input_token_guess(json.dumps(BODY).encode())
 COUNTED = whole(b'{"input_tokens": 77, "more": 1}')
 
 
