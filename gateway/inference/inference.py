@@ -14,8 +14,9 @@ from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
 from gateway.inference.dialects.registry import ClientDialect
 from gateway.inference.models import ModelCatalog
 from gateway.inference.open_call import OpenCall
-from gateway.inference.plan import CallPlan, Candidate, Planner
+from gateway.inference.plan import CallPlan, Candidate, MediaRequest, Planner
 from gateway.inference.routing import Router
+from gateway.inference.upstream import Body
 from kit.errors import HeddleError
 
 
@@ -33,6 +34,11 @@ class Inference:
         """Understand and price a request. Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         return self._planner.plan(dialect, raw, allowed_models=allowed_models)
 
+    def plan_media(self, request: MediaRequest, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+        """Price a request for images, speech or a transcription. Raises NotFound, PermissionDenied,
+        Unsupported."""
+        return self._planner.plan_media(request, allowed_models=allowed_models)
+
     async def open(
         self,
         plan: CallPlan,
@@ -48,7 +54,7 @@ class Inference:
         started = time.monotonic()
         asked = plan.candidates[0]
 
-        def body_for(candidate: Candidate) -> bytes:
+        def body_for(candidate: Candidate) -> Body:
             nonlocal asked
             asked = candidate
             return candidate.passage.outgoing(_lowered_limit(plan, admitted))

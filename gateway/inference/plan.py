@@ -1,9 +1,9 @@
 """Understanding and pricing a request before anything is paid or sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -50,6 +50,21 @@ class CallPlan:
         return granted_output_tokens // self.facts.choices
 
 
+Way = tuple[Passage, CostBound]
+"""How a request reaches a model's provider, and the most that it can cost there."""
+
+
+class MediaRequest(Protocol):
+    """A request for images, speech or a transcription, as its client made it."""
+
+    @property
+    def facts(self) -> RequestFacts: ...
+
+    def way(self, model: Model, markup: Decimal) -> Way:
+        """Raises Unsupported if the model cannot serve it, or has no price for it."""
+        ...
+
+
 class Planner:
     """Makes plans from clients' requests."""
 
@@ -61,30 +76,64 @@ class Planner:
         """Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         body = parse_object(raw)
         facts = dialect.wire.facts(body)
+
+        def way(model: Model) -> Way:
+            passage = _passage(dialect, model, facts, body, raw)
+            _check_prices(model, facts, passage.tools)
+            return passage, _bound(passage, model, facts, raw, self._markup)
+
+        return self._reachable(facts, raw, way, allowed_models)
+
+    def plan_media(self, request: MediaRequest, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+        """Raises NotFound, PermissionDenied, Unsupported."""
+        return self._reachable(
+            request.facts, b"", lambda model: request.way(model, self._markup), allowed_models
+        )
+
+    def _reachable(
+        self,
+        facts: RequestFacts,
+        raw: bytes,
+        way: Callable[[Model], Way],
+        allowed_models: tuple[str, ...] | None,
+    ) -> CallPlan:
+        """A plan with the models that can carry the request. Raises the first one's Unsupported if none
+        can."""
         if allowed_models is not None and facts.model not in allowed_models:
             raise PermissionDenied(
                 f"this key may not use model {facts.model}", code="model_not_allowed", param="model"
             )
-        models = self._catalog.candidates(facts.model)
-        candidates = _reachable(dialect, models, facts, body, raw)
-        return CallPlan(facts, candidates, raw, self._bound(candidates, facts, raw))
+        found: list[Candidate] = []
+        bounds: list[CostBound] = []
+        refusal: Unsupported | None = None
+        for model in self._catalog.candidates(facts.model):
+            try:
+                passage, bound = way(model)
+            except Unsupported as unsupported:
+                refusal = refusal or unsupported
+                continue
+            found.append(Candidate(model, passage))
+            bounds.append(bound)
+        if not found:
+            assert refusal is not None
+            raise refusal
+        bound = bounds[0] if len(bounds) == 1 else CostBound.covering(bounds)
+        return CallPlan(facts, tuple(found), raw, bound)
 
-    def _bound(self, candidates: Sequence[Candidate], facts: RequestFacts, raw: bytes) -> CostBound:
-        media = [medium for medium, mark in _MEDIA_MARKS.items() if mark in raw]
-        bounds = [
-            bound_of(
-                candidate.model.price,
-                self._markup,
-                input_tokens=input_token_bound(candidate.passage.priced(raw), candidate.model.context_window),
-                max_output_tokens=_most_output(facts, candidate.model),
-                min_output_tokens=facts.choices,
-                extras=candidate.passage.tools,
-                media=media,
-                tier=facts.tier,
-            )
-            for candidate in candidates
-        ]
-        return bounds[0] if len(bounds) == 1 else CostBound.covering(bounds)
+
+def _bound(
+    passage: SameDialect | Crossing, model: Model, facts: RequestFacts, raw: bytes, markup: Decimal
+) -> CostBound:
+    return bound_of(
+        model.price,
+        markup,
+        input_tokens=input_token_bound(passage.priced(raw), model.context_window),
+        max_output_tokens=_most_output(facts, model),
+        min_output_tokens=facts.choices,
+        extras=passage.tools,
+        media=[medium for medium, mark in _MEDIA_MARKS.items() if mark in raw],
+        tier=facts.tier,
+    )
 
 
 def _most_output(facts: RequestFacts, model: Model) -> int:
@@ -92,28 +141,9 @@ def _most_output(facts: RequestFacts, model: Model) -> int:
     return (facts.max_tokens or model.output_limit) * facts.choices if facts.generates else 0
 
 
-def _reachable(
-    dialect: ClientDialect, models: Sequence[Model], facts: RequestFacts, body: Mapping[str, Any], raw: bytes
-) -> tuple[Candidate, ...]:
-    """The candidates that can carry the request. Raises the first one's Unsupported if none can."""
-    found: list[Candidate] = []
-    refusal: Unsupported | None = None
-    for model in models:
-        try:
-            passage = _passage(dialect, model, facts, body, raw)
-            _check_prices(model, facts, passage.tools)
-            found.append(Candidate(model, passage))
-        except Unsupported as unsupported:
-            refusal = refusal or unsupported
-    if not found:
-        assert refusal is not None
-        raise refusal
-    return tuple(found)
-
-
 def _passage(
     dialect: ClientDialect, model: Model, facts: RequestFacts, body: Mapping[str, Any], raw: bytes
-) -> Passage:
+) -> SameDialect | Crossing:
     """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
     carry the request. A conversation that carries another maker's signatures is translated always: this
     provider must not see them."""
@@ -128,13 +158,20 @@ def _passage(
         )
     request = dialect.codec.decode_request(body)
     refusal: Unsupported | None = None
-    spoken = sorted(model.provider.base_urls, key=lambda name: name != dialect.name)
+    spoken = [name for name in model.provider.base_urls if name in PROVIDER_DIALECTS]
+    spoken.sort(key=lambda name: name != dialect.name)
+    if not spoken:
+        raise Unsupported(
+            f"model {facts.model} is served by {model.provider.name}, which holds no conversations: "
+            "it has no such route",
+            param="model",
+        )
     for name in spoken:  # the client's own first, then the provider's preferred
         try:
             return _crossing(dialect, PROVIDER_DIALECTS[name], request, model)
         except Unsupported as unsupported:
             refusal = refusal or unsupported
-    assert refusal is not None, f"provider {model.provider.name} speaks no dialect"
+    assert refusal is not None, "each dialect either carries a request or refuses it"
     raise refusal
 
 
