@@ -23,6 +23,8 @@ PART_OF = {
     "output_reasoning": "output",
 }
 """Tokens that are among those of another unit, and have a price of their own with some models."""
+TOKEN_UNITS = frozenset({*PART_OF, *PART_OF.values(), "cache_write", "cache_write_1h"})
+"""Units that are tokens; all others are counted by the piece."""
 _OUTPUT_PARTS = tuple(name for name, whole in PART_OF.items() if whole == "output")
 
 Counts = tuple[tuple[str, int], ...]

@@ -45,6 +45,8 @@ class Quirks:
     """Whether a user message may follow results of tools directly (Mistral wants the model in between)."""
     image_urls: bool = True
     """Whether the provider fetches images by URL; otherwise they must be inline."""
+    least_audio_seconds: int = 0
+    """What a transcription is billed at least (Groq: 10)."""
 
 
 @dataclass(frozen=True, slots=True)
