@@ -64,6 +64,7 @@ class UpstreamResponse:
         self._response = response
         if response.connection is not None and response.connection.protocol is not None:
             response.connection.protocol.read_timeout = idle_timeout_s
+            response.connection.protocol.start_timeout()  # else the one that runs is until the first byte
         self._on_close: Callable[[], None] | None = None
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
