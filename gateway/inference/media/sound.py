@@ -7,7 +7,9 @@ from io import BytesIO
 from math import ceil
 from typing import BinaryIO
 
-from tinytag import TinyTag, TinyTagException
+from tinytag import TinyTag, TinyTagException, UnsupportedFormatError
+
+from gateway.inference.media.webm import webm_seconds
 
 LOWEST_BYTES_PER_SECOND = 750
 """6 kbit/s, the least that Opus takes (RFC 6716, 2): no file in use is longer than this says."""
@@ -43,14 +45,16 @@ def _stated_seconds(file: BinaryIO, size: int) -> Decimal | None:
     file.seek(0)
     try:
         tag = TinyTag.get(file_obj=file, tags=False)
+        seconds, most_bits = tag.duration, _most_bits_per_second(tag)
+    except UnsupportedFormatError:
+        seconds, most_bits = webm_seconds(file), _HIGHEST_BITS_PER_SECOND
     except TinyTagException:
-        return None
+        seconds = None
     finally:
         file.seek(0)
-    if not tag.duration or tag.duration <= 0:
+    if not seconds or seconds <= 0 or size * 8 / seconds > most_bits:
         return None
-    bits_per_second = size * 8 / tag.duration
-    return Decimal(f"{tag.duration:.3f}") if bits_per_second <= _most_bits_per_second(tag) else None
+    return Decimal(f"{seconds:.3f}") or None
 
 
 def _most_bits_per_second(tag: TinyTag) -> float:
