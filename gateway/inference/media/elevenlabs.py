@@ -1,10 +1,10 @@
 """Speech from ElevenLabs (elevenlabs.io/docs, API reference: Create speech), asked for in OpenAI's shape."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -30,6 +30,8 @@ _OWN_FIELDS = (
 )
 """Fields of ElevenLabs' own that a client may add."""
 _MOST_CREDITS = 1_000_000
+_VOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""It is a part of the path: nothing else may be said with it."""
 
 
 def way(speech: Speech, model: Model, markup: Decimal) -> Way:
@@ -38,13 +40,15 @@ def way(speech: Speech, model: Model, markup: Decimal) -> Way:
         raise Unsupported(
             f"model {model.slug} has no price for input_character", code="model_not_priced", param="model"
         )
+    if not _VOICE_ID.fullmatch(speech.voice):
+        raise Unsupported(f"voice: expected the id of a voice at {model.provider.name}", param="voice")
     if speech.format not in _FORMATS:
         raise Unsupported(
             f"response_format: {model.provider.name} makes {', '.join(_FORMATS)}", param="response_format"
         )
     if speech.wants_events:
         raise Unsupported(f"stream_format: {model.provider.name} sends no events", param="stream_format")
-    route = f"/v1/text-to-speech/{quote(speech.voice, safe='')}?output_format={_FORMATS[speech.format]}"
+    route = f"/v1/text-to-speech/{speech.voice}?output_format={_FORMATS[speech.format]}"
     reading = ElevenLabsReading(speech, in_credits="credit" in model.price.units)
     dropped = ("instructions",) if speech.instructions else ()
     passage = MediaPassage(

@@ -34,7 +34,7 @@ async def test_a_request_is_said_in_its_words_and_billed_by_its_credits(
         heddle,
         SPEECH,
         model="eleven",
-        voice="JBF/q",
+        voice="JBF_q-1",
         response_format="opus",
         speed=1.1,
         voice_settings={"stability": 0.4},
@@ -44,7 +44,7 @@ async def test_a_request_is_said_in_its_words_and_billed_by_its_credits(
     assert (got.status_code, got.content, got.headers["content-type"]) == (200, b"ID3", SOUND)
     assert got.headers["x-heddle-dropped"] == "instructions"
     heard = upstream.only
-    assert (heard.path, heard.query) == ("/v1/text-to-speech/JBF/q", "output_format=opus_48000_64")
+    assert (heard.path, heard.query) == ("/v1/text-to-speech/JBF_q-1", "output_format=opus_48000_64")
     assert heard.headers["xi-api-key"] == PROVIDER_KEY
     assert "authorization" not in heard.headers
     assert json.loads(heard.body) == {
@@ -86,6 +86,10 @@ async def test_a_model_without_a_price_for_credits_is_billed_by_characters(
         ({"response_format": "aac"}, "response_format"),
         ({"response_format": "flac"}, "response_format"),
         ({"stream_format": "sse"}, "stream_format"),
+        ({"voice": ".."}, "voice"),
+        ({"voice": "a/../../voices"}, "voice"),
+        ({"voice": "a?output_format=mp3_44100_192"}, "voice"),
+        ({"voice": "Zoë"}, "voice"),
     ],
 )
 async def test_what_it_cannot_make_is_a_422(
