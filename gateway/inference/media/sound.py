@@ -17,6 +17,7 @@ USUAL_BYTES_PER_SECOND = 8_000
 """64 kbit/s: taken for a file whose length nobody can tell."""
 _HIGHEST_BITS_PER_SECOND = 1_500_000
 """No compressed file has more, but for pictures in it; one that seems to states a length that is false."""
+_MOST_SECONDS = 1_000_000
 _HEAD_BYTES = 64 * 1024
 
 PCM_BYTES_PER_SECOND = 48_000
@@ -45,16 +46,23 @@ def _stated_seconds(file: BinaryIO, size: int) -> Decimal | None:
     file.seek(0)
     try:
         tag = TinyTag.get(file_obj=file, tags=False)
-        seconds, most_bits = tag.duration, _most_bits_per_second(tag)
+        seconds, most_bits = _tagged_seconds(tag, size), _most_bits_per_second(tag)
     except UnsupportedFormatError:
-        seconds, most_bits = webm_seconds(file), _HIGHEST_BITS_PER_SECOND
+        seconds, most_bits = webm_seconds(file, size), _HIGHEST_BITS_PER_SECOND
     except TinyTagException:
         seconds = None
     finally:
         file.seek(0)
-    if not seconds or seconds <= 0 or size * 8 / seconds > most_bits:
+    if not seconds or not 0 < seconds <= _MOST_SECONDS or size * 8 / seconds > most_bits:
         return None
     return Decimal(f"{seconds:.3f}") or None
+
+
+def _tagged_seconds(tag: TinyTag, size: int) -> float | None:
+    """A recording that was piped states the largest length there is: there are no more samples than bytes."""
+    if tag.duration and tag.bitdepth and tag.bitrate:
+        return min(tag.duration, size * 8 / (tag.bitrate * 1_000))
+    return tag.duration
 
 
 def _most_bits_per_second(tag: TinyTag) -> float:

@@ -10,34 +10,45 @@ _CONTAINERS = frozenset({_SEGMENT, _INFO, _CLUSTER, _BLOCK_GROUP})
 _SCALE, _DURATION, _CLUSTER_TIME, _BLOCK, _SIMPLE_BLOCK = 0x2AD7B1, 0x4489, 0xE7, 0xA1, 0xA3
 _USUAL_SCALE_NS = 1_000_000
 _HEAD_BYTES = 16
+_MOST_ELEMENTS = 1_000_000
+"""Some hours of sound have fewer; a file of more is there to keep us busy."""
 
 
-def webm_seconds(file: BinaryIO) -> float | None:
-    """None if this is no such file, or holds no sound."""
+def webm_seconds(file: BinaryIO, size: int) -> float | None:
+    """None if this file of ``size`` bytes is no such one, or holds no sound."""
     scale_ns, stated, cluster, latest = _USUAL_SCALE_NS, 0.0, 0, 0
     file.seek(0)
     first = _element(file)
-    if first is None or first[0] != _EBML_HEADER or first[1] is None:
+    if first is None or first[0] != _EBML_HEADER or first[1] is None or first[1] > size:
         return None
     file.seek(first[1], 1)
-    while (element := _element(file)) is not None:
-        name, size = element
+    for _ in range(_MOST_ELEMENTS):
+        element = _element(file)
+        if element is None or _beyond(element, size):
+            seconds = max(stated, float(latest)) * scale_ns / 1e9
+            return seconds if 0 < seconds < float("inf") else None
+        name, length = element
         if name in _CONTAINERS:
             continue
-        if size is None:  # only containers may leave theirs open
-            break
-        head = file.read(min(size, _HEAD_BYTES))
-        file.seek(size - len(head), 1)
+        if length is None:  # only containers may leave theirs open
+            return None
+        head = file.read(min(length, _HEAD_BYTES))
+        file.seek(length - len(head), 1)
         if name == _SCALE:
             scale_ns = int.from_bytes(head, "big")
-        elif name == _DURATION and size in (4, 8):
-            stated = struct.unpack(">f" if size == 4 else ">d", head)[0]
+        elif name == _DURATION and len(head) == length in (4, 8):
+            stated = struct.unpack(">f" if length == 4 else ">d", head)[0]
         elif name == _CLUSTER_TIME:
             cluster = int.from_bytes(head, "big")
         elif name in (_BLOCK, _SIMPLE_BLOCK):
             latest = max(latest, cluster + _block_time(head))
-    seconds = max(stated, float(latest)) * scale_ns / 1e9
-    return seconds if 0 < seconds < float("inf") else None
+    return None
+
+
+def _beyond(element: tuple[int, int | None], size: int) -> bool:
+    """Whether the file ends before the element does (a container may: what is there counts)."""
+    name, length = element
+    return name not in _CONTAINERS and length is not None and length > size
 
 
 def _block_time(head: bytes) -> int:

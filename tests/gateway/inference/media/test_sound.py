@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.inference.media.sound import LOWEST_BYTES_PER_SECOND, SoundMeter, length_of
 from gateway.inference.media.speech_usage import most_speech_tokens
+from gateway.inference.media.webm import webm_seconds
 from tests.gateway.inference.media.rig import sound
 
 
@@ -53,11 +54,21 @@ def webm(blocks: int, *, seconds: float | None = None, open_ended: bool = False)
         (webm(151, open_ended=True), 3.0),
         (webm(500, seconds=10.02), 10.02),
         (sound(3.5), 3.5),
+        (sound(2.0)[:40] + b"\xff\xff\xff\xff" + sound(2.0)[44:], 2.0),
         (sound(0.25, 48_000), 0.25),
         (mp3(1000), 26.1),
         (flac(32_000), 2.0),
     ],
-    ids=["webm", "webm as it is recorded", "webm with its length", "wav", "wav 48 kHz", "mp3", "flac"],
+    ids=[
+        "webm",
+        "webm as it is recorded",
+        "webm with its length",
+        "wav",
+        "wav from a pipe",
+        "wav 48 kHz",
+        "mp3",
+        "flac",
+    ],
 )
 def test_a_files_header_tells_its_length(file: bytes, seconds: float) -> None:
     read = io.BytesIO(file)
@@ -75,6 +86,25 @@ def test_without_a_header_the_size_bounds_it(file: bytes) -> None:
     length = length_of(io.BytesIO(file), len(file))
     assert length.seconds == max(Decimal(1), Decimal(len(file)) / 8_000)
     assert length.most >= len(file) / LOWEST_BYTES_PER_SECOND
+
+
+def test_a_file_of_nothing_but_heads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.inference.media.webm._MOST_ELEMENTS", 1_000)
+    file, full = webm(100), webm(100) + element(b"\xec", b"") * 2_000
+    assert webm_seconds(io.BytesIO(file), len(file)) == pytest.approx(1.98)
+    assert webm_seconds(io.BytesIO(full), len(full)) is None
+
+
+def test_a_file_that_is_cut_off_lasts_as_long_as_what_is_there() -> None:
+    file = webm(200)[:-3_000]
+    assert webm_seconds(io.BytesIO(file), len(file)) == pytest.approx(3.5, abs=0.1)
+
+
+@given(st.binary(max_size=400), st.integers(0, 600))
+def test_no_change_to_a_webm_file_makes_it_fail(junk: bytes, at: int) -> None:
+    file = webm(5, seconds=1.0)
+    changed = file[:at] + junk + file[at + len(junk) :]
+    assert length_of(io.BytesIO(changed), len(changed)).seconds > 0
 
 
 def test_a_header_that_states_too_little_is_not_believed() -> None:
