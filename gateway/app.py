@@ -39,6 +39,7 @@ from gateway.front_door import FrontDoor
 from gateway.inference.count_tokens import COUNT_TOKENS_PATH, CountTokensRoute
 from gateway.inference.dialects.registry import CLIENT_PATHS
 from gateway.inference.inference import Inference
+from gateway.inference.media.routes import media_routes
 from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.models import ModelCatalog, load_price_list
 from gateway.inference.providers import Provider
@@ -190,6 +191,9 @@ class App:
             path: InferenceRoute(self.inference, dialect, max_request_bytes=limit)
             for path, dialect in CLIENT_PATHS.items()
         }
+        hot_routes |= media_routes(
+            self.inference, max_request_bytes=limit, max_upload_bytes=settings.max_upload_bytes
+        )
         hot_routes[COUNT_TOKENS_PATH] = CountTokensRoute(
             self.inference, self._upstream, max_request_bytes=limit
         )

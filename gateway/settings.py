@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from kit.outbound import OutboundPolicy, parse_networks
 
 DEFAULT_FILE = "heddle.toml"
-Dialect = Literal["anthropic", "openai-chat", "openai-responses", "google"]
+Dialect = Literal["anthropic", "openai-chat", "openai-responses", "google", "elevenlabs", "deepgram"]
 UsdPerUnit = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -130,6 +130,7 @@ class Settings(BaseSettings):
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     metrics_token: str | None = Field(default=None, repr=False, min_length=16)
     max_tries: int = Field(default=3, ge=1, le=10)
     sim: Literal["auto", "on", "off"] = "auto"

@@ -23,10 +23,14 @@ PART_OF = {
     "output_reasoning": "output",
 }
 """Tokens that are among those of another unit, and have a price of their own with some models."""
+TOKEN_UNITS = frozenset({*PART_OF, *PART_OF.values(), "cache_write", "cache_write_1h"})
+"""Units that are tokens; all others are counted by the piece."""
 _OUTPUT_PARTS = tuple(name for name, whole in PART_OF.items() if whole == "output")
 
 Counts = tuple[tuple[str, int], ...]
 """Unit names with their counts, each name once."""
+Quantities = tuple[tuple[str, int | Decimal], ...]
+"""The same where parts of a unit are billed too (seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class TokenUsage:
     """Those of the ``output_tokens`` that were thoughts."""
     parts: Counts = ()
     """Tokens among those above (``PART_OF``) that are not text."""
-    extras: Counts = ()
+    extras: Quantities = ()
     """What was used beside tokens: tools that ran at the provider (``code_execution``, …), ``image``s,
     ``input_character``s, ``audio_second``s."""
     tier: str | None = None
@@ -151,7 +155,8 @@ def cost_of(usage: TokenUsage, price: ModelPrice, markup: Decimal) -> Cost:
         if count:
             unit_price = price.unit(name).at(total_input)
             usd += unit_price * count
-            lines.append({"unit": name, "count": count, "unit_price_usd": f"{unit_price:f}"})
+            shown = float(count) if isinstance(count, Decimal) else count
+            lines.append({"unit": name, "count": shown, "unit_price_usd": f"{unit_price:f}"})
     if usage.reported_usd is not None and usage.reported_usd > usd:
         beside = usage.reported_usd - usd  # plug-ins, say, that no list has
         usd = usage.reported_usd
@@ -164,9 +169,9 @@ def cost_of(usage: TokenUsage, price: ModelPrice, markup: Decimal) -> Cost:
     return Cost(Nanos(int(marked_up.to_integral_value(rounding=ROUND_HALF_UP))), lines)
 
 
-def _priced_counts(usage: TokenUsage, price: ModelPrice) -> Iterable[tuple[str, int]]:
+def _priced_counts(usage: TokenUsage, price: ModelPrice) -> Iterable[tuple[str, int | Decimal]]:
     """The units that are billed. Parts with a price of their own are taken out of what they are part of."""
-    counts = {
+    counts: dict[str, int | Decimal] = {
         "input": usage.input_tokens,
         "output": usage.output_tokens,
         "cache_read": usage.cache_read_tokens,
@@ -182,8 +187,8 @@ def _priced_counts(usage: TokenUsage, price: ModelPrice) -> Iterable[tuple[str, 
             taken = min(count, counts[PART_OF[name]])
             counts[PART_OF[name]] -= taken
             counts[name] = counts.get(name, 0) + taken
-    for name, count in usage.extras:
-        counts[name] = counts.get(name, 0) + count
+    for name, quantity in usage.extras:
+        counts[name] = counts.get(name, 0) + quantity
     if "request" in price.units:
         counts["request"] = 1
     return counts.items()
@@ -234,7 +239,7 @@ def bound_of(
     input_tokens: int,
     max_output_tokens: int,
     min_output_tokens: int = 1,
-    extras: Counts = (),
+    extras: Quantities = (),
     media: Iterable[str] = (),
     tier: str | None = None,
 ) -> CostBound:

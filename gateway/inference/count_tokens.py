@@ -10,15 +10,15 @@ from dataclasses import replace
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from gateway.inference.answering import forwarded, respond
 from gateway.inference.dialects.fields import MAX_TOKENS_LIMIT, Count
 from gateway.inference.dialects.registry import ANTHROPIC
 from gateway.inference.estimate import input_token_guess
 from gateway.inference.inference import Inference
 from gateway.inference.plan import Candidate, parse_object
-from gateway.inference.route import forwarded, read_body, respond
+from gateway.inference.route import caller_of, read_body
 from gateway.inference.upstream import ProviderRefused, StreamBroke, Upstream
-from kit.caller import Caller
-from kit.errors import AuthenticationFailed, UpstreamFailed
+from kit.errors import UpstreamFailed
 from kit.json import NOT_JSON
 
 COUNT_TOKENS_PATH = "/v1/messages/count_tokens"
@@ -47,9 +47,7 @@ class CountTokensRoute:
         self._max_request_bytes = max_request_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = scope.get("caller")
-        if not isinstance(caller, Caller):
-            raise AuthenticationFailed("an API key is needed", code="missing_key")
+        caller = caller_of(scope)
         raw = await read_body(receive, self._max_request_bytes)
         plan = self._inference.plan(ANTHROPIC, _as_call(raw), allowed_models=caller.models)
         try:
@@ -74,7 +72,9 @@ class CountTokensRoute:
         key = provider.api_keys[0] if provider.api_keys else None
         url = provider.base_urls[ANTHROPIC.name] + COUNT_TOKENS_PATH
         waits = replace(provider.limits, first_byte_timeout_s=TIMEOUT_S, idle_timeout_s=TIMEOUT_S)
-        body = _without_limit(passage.outgoing(None))
+        outgoing = passage.outgoing(None)
+        assert isinstance(outgoing, bytes), "the body of a dialect is JSON"
+        body = _without_limit(outgoing)
         try:
             response = await self._upstream.post(
                 provider.name, url, passage.headers(key, client_headers), body, waits

@@ -13,11 +13,11 @@ from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.registry import ClientDialect
-from gateway.inference.estimate import input_token_guess
 from gateway.inference.models import ModelCatalog
-from gateway.inference.open_call import OpenCall, abandoned
-from gateway.inference.plan import CallPlan, Candidate, Planner
+from gateway.inference.open_call import OpenCall
+from gateway.inference.plan import CallPlan, Candidate, MediaRequest, Planner
 from gateway.inference.routing import Router
+from gateway.inference.upstream import Body
 from kit.errors import HeddleError
 
 
@@ -35,6 +35,11 @@ class Inference:
         """Understand and price a request. Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         return self._planner.plan(dialect, raw, allowed_models=allowed_models)
 
+    def plan_media(self, request: MediaRequest, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+        """Price a request for images, speech or a transcription. Raises NotFound, PermissionDenied,
+        Unsupported."""
+        return self._planner.plan_media(request, allowed_models=allowed_models)
+
     async def open(
         self,
         plan: CallPlan,
@@ -47,12 +52,12 @@ class Inference:
         """Take the hold and send the request. Raises PaymentRequired (nothing sent), UpstreamFailed,
         ProviderRefused or what stands for it in the client's dialect (released, recorded)."""
         admitted = await self.billing.admit(
-            request_id, payer, plan.bound, budget=budget, tokens=input_token_guess(plan.raw)
+            request_id, payer, plan.bound, budget=budget, tokens=plan.input_tokens
         )
         started = time.monotonic()
         asked = plan.candidates[0]
 
-        def body_for(candidate: Candidate) -> bytes:
+        def body_for(candidate: Candidate) -> Body:
             nonlocal asked
             asked = candidate
             return candidate.passage.outgoing(_lowered_limit(plan, admitted))
@@ -60,7 +65,9 @@ class Inference:
         try:
             candidate, response = await self._router.send(plan.candidates, body_for, client_headers)
         except BaseException as error:
-            usage = TokenUsage() if isinstance(error, Exception) else abandoned(plan)
+            usage = (
+                TokenUsage() if isinstance(error, Exception) else asked.passage.abandoned(plan.input_guess)
+            )
             outcome = CallOutcome(
                 provider=asked.model.provider.name,
                 model=asked.model.slug,

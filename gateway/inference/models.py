@@ -14,7 +14,7 @@ from genai_prices import data_snapshot
 from genai_prices import types as genai
 
 from gateway.billing.prices import ModelPrice
-from gateway.inference.price_list import configured_price, listed_price
+from gateway.inference.price_list import configured_price, listed_price, sells
 from gateway.inference.providers import SIM, Provider, known_provider_names
 from gateway.settings import AliasSettings, BadSettings, ModelSettings, Settings
 from kit.clock import Clock
@@ -127,6 +127,12 @@ class ModelCatalog:
                     priced = self._priced(info.id, info.id, provider, info)
                     if priced is not None:
                         listed[info.id] = priced
+        for provider in self._providers.values():
+            for name in provider.unit_usd:  # those that only our own table knows
+                if name not in listed and sells(provider.own_prices(name)):
+                    priced = self._priced(name, name, provider, None)
+                    if priced is not None:
+                        listed[name] = priced
         return list(listed.values())
 
     def _from_price_list(self, name: str) -> Model:

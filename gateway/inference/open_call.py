@@ -16,8 +16,7 @@ from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, CallOutcome, Rider, Settled
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.dialect import StreamTap
-from gateway.inference.dialects.frames import FrameOverflow
-from gateway.inference.dialects.server_tools import billed
+from gateway.inference.dialects.frames import UnreadableStream
 from gateway.inference.estimate import input_token_guess
 from gateway.inference.plan import CallPlan, Candidate
 from gateway.inference.upstream import StreamBroke, UpstreamResponse
@@ -50,11 +49,13 @@ class OpenCall:
         self.admitted = admitted
         self.content_type = candidate.passage.content_type(response.content_type)
         self._broke: str | None = None
+        self.delivered = False
+        """Whether any bytes of a streamed answer were handed on."""
 
     @cached_property
     def tap(self) -> StreamTap:
         """What watches the streamed answer."""
-        return self.passage.tap()
+        return self.passage.tap(self._response.headers)
 
     @property
     def lowered_max_tokens(self) -> int | None:
@@ -64,30 +65,47 @@ class OpenCall:
         return self.plan.limit_per_choice(self.admitted.max_output_tokens)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The bytes to forward; ends with error frames if the provider broke off."""
+        """The bytes to forward. If the provider broke off, they end with error frames where the stream has a
+        place for them, else they just end (``cut_off``)."""
         last = b""
         try:
             async for chunk in self._response.chunks():
                 shown = self.tap.feed(chunk)
                 if shown:
                     last = shown
+                    self.delivered = True
                     yield shown
             rest = self.tap.end()
             if rest:
+                self.delivered = True
                 yield rest
             if not self.tap.complete and not self.tap.failed:
                 self._broke = "upstream_broke_off"
         except StreamBroke as broke:
             self._broke = broke.code
-        except FrameOverflow:
+        except UnreadableStream:
             self._broke = "upstream_invalid"
         except Exception:
             logger.exception("call %s: its stream could not be read", self.admitted.request_id)
             self._broke = "internal_error"
-        if self._broke is not None:
-            message = f"{self.model.provider.name} broke off its answer"
-            cut_off = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
-            yield (b"\n\n" if cut_off else b"") + self.tap.error_frames(message, self._broke)
+        if self._broke is not None and self.passage.tells_errors:
+            within_frame = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
+            frames = self.tap.error_frames(self._broke_off.message, self._broke)
+            yield (b"\n\n" if within_frame else b"") + frames
+
+    @property
+    def cut_off(self) -> UpstreamFailed | None:
+        """Why a stream ended that could not tell its client so."""
+        return None if self._broke is None or self.passage.tells_errors else self._broke_off
+
+    @property
+    def _broke_off(self) -> UpstreamFailed:
+        provider = self.model.provider.name
+        return UpstreamFailed(
+            f"{provider} broke off its answer",
+            code=self._broke or "upstream_broke_off",
+            details={"provider": provider},
+        )
 
     @property
     def broke(self) -> bool:
@@ -97,9 +115,9 @@ class OpenCall:
     def usage(self) -> TokenUsage:
         """What the stream has used so far, as its tap saw it. One that broke before it had delivered
         anything, or told what it used, has used nothing."""
-        if self.broke and self.tap.usage(0) == TokenUsage(estimated=True):
+        if self.broke and (not self.delivered or self.tap.usage(0) == TokenUsage(estimated=True)):
             return TokenUsage()
-        return self._billed(self.tap.usage(input_token_guess(self.plan.raw)))
+        return self.passage.billed(self.tap.usage(self.plan.input_guess))
 
     async def settle_stream(self, *, client_gone: bool = False, rider: Rider | None = None) -> Settled:
         """End a streamed call with what its tap saw."""
@@ -120,13 +138,14 @@ class OpenCall:
             body = await self._response.read()
             shown, usage = self.passage.answer(body)
         except asyncio.CancelledError:
-            await self._settle(abandoned(self.plan), "cancelled", "client_disconnected", None)
+            await self._settle(
+                self.passage.abandoned(self.plan.input_guess), "cancelled", "client_disconnected", None
+            )
             raise
         except StreamBroke as broke:
+            self._broke = broke.code
             await self._settle(TokenUsage(), "error", broke.code, None)
-            raise UpstreamFailed(
-                f"{provider} broke off its answer", code=broke.code, details={"provider": provider}
-            ) from None
+            raise self._broke_off from None
         except (*NOT_JSON, ValueError):
             await self._settle(TokenUsage(), "error", "upstream_invalid", None)
             raise UpstreamFailed(
@@ -141,14 +160,11 @@ class OpenCall:
             self._response.close()
         if usage is None:
             usage = TokenUsage(
-                input_tokens=input_token_guess(self.plan.raw),
+                input_tokens=self.plan.input_guess,
                 output_tokens=input_token_guess(body) if self.plan.facts.generates else 0,
                 estimated=True,
             )
-        return shown, await self._settle(self._billed(usage), "ok", None, None)
-
-    def _billed(self, usage: TokenUsage) -> TokenUsage:
-        return billed(usage, self.passage.tools, counted=self.passage.counts_tools)
+        return shown, await self._settle(self.passage.billed(usage), "ok", None, None)
 
     async def _settle(self, usage: TokenUsage, status: str, code: str | None, rider: Rider | None) -> Settled:
         outcome = CallOutcome(
@@ -162,9 +178,3 @@ class OpenCall:
             latency_ms=round((time.monotonic() - self._started) * 1000),
         )
         return await self._billing.settle(self.admitted.request_id, self.admitted.payer, outcome, rider=rider)
-
-
-def abandoned(plan: CallPlan) -> TokenUsage:
-    """What a call is taken to have used that was given up before its provider said anything: its input has
-    been sent, and providers bill what they read."""
-    return TokenUsage(input_tokens=input_token_guess(plan.raw), estimated=True)

@@ -21,7 +21,8 @@ from gateway.inference.dialects.events import (
 )
 from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.registry import ClientDialect, Dialect
-from gateway.inference.upstream import ProviderRefused
+from gateway.inference.dialects.server_tools import billed
+from gateway.inference.upstream import Body, ProviderRefused
 from kit.errors import HeddleError, InvalidRequest, Unsupported
 from kit.json import NOT_JSON
 
@@ -40,27 +41,13 @@ class Passage(Protocol):
     @property
     def provider_dialect(self) -> str: ...
 
-    @property
-    def tools(self) -> Counts:
-        """The tools that run at the provider, with how often each may be used."""
-        ...
-
-    @property
-    def counts_tools(self) -> bool:
-        """Whether the answer tells how often each was used."""
-        ...
-
-    def priced(self, raw: bytes) -> bytes:
-        """What the provider will count, for an upper bound from the caller's ``raw`` body."""
-        ...
-
     def path(self) -> str:
         """Where to post at the provider, after its base URL."""
         ...
 
     def headers(self, api_key: str | None, client_headers: Mapping[str, str]) -> dict[str, str]: ...
 
-    def outgoing(self, max_tokens: int | None) -> bytes:
+    def outgoing(self, max_tokens: int | None) -> Body:
         """The body to send; ``max_tokens`` lowers what the caller asked for (per choice)."""
         ...
 
@@ -73,8 +60,23 @@ class Passage(Protocol):
         """The answer's, given the provider's."""
         ...
 
-    def tap(self) -> StreamTap:
-        """The way of a streamed answer; ``feed`` gives the client's bytes."""
+    def tap(self, headers: Mapping[str, str]) -> StreamTap:
+        """The way of a streamed answer with these ``headers``; ``feed`` gives the client's bytes."""
+        ...
+
+    @property
+    def tells_errors(self) -> bool:
+        """Whether a stream that breaks can tell its client so. Sound has no place for it: the connection is
+        cut off."""
+        ...
+
+    def billed(self, usage: TokenUsage) -> TokenUsage:
+        """The usage under the names that have prices."""
+        ...
+
+    def abandoned(self, input_guess: int) -> TokenUsage:
+        """What a call is taken to have used that was given up before its provider said anything: its input
+        has been sent, and providers bill what they read."""
         ...
 
     def refusal(self, refused: ProviderRefused) -> HeddleError:
@@ -100,13 +102,14 @@ class SameDialect:
 
     @property
     def tools(self) -> Counts:
+        """The tools that run at the provider, with how often each may be used."""
         return self.dialect.server_tools(self.body)
 
-    @property
-    def counts_tools(self) -> bool:
-        return self.dialect.counts_tools
+    def billed(self, usage: TokenUsage) -> TokenUsage:
+        return billed(usage, self.tools, counted=self.dialect.counts_tools)
 
     def priced(self, raw: bytes) -> bytes:
+        """What the provider will count, for an upper bound from the caller's ``raw`` body."""
         return raw
 
     def path(self) -> str:
@@ -130,8 +133,15 @@ class SameDialect:
     def content_type(self, upstream: str) -> str:
         return upstream
 
-    def tap(self) -> StreamTap:
+    def tap(self, headers: Mapping[str, str]) -> StreamTap:  # noqa: ARG002 - the body tells all
         return self.dialect.tap(self.facts)
+
+    @property
+    def tells_errors(self) -> bool:
+        return True
+
+    def abandoned(self, input_guess: int) -> TokenUsage:
+        return TokenUsage(input_tokens=input_guess, estimated=True)
 
     def refusal(self, refused: ProviderRefused) -> HeddleError:
         return refused
@@ -166,13 +176,14 @@ class Crossing:
 
     @property
     def tools(self) -> Counts:
+        """The tools that run at the provider, with how often each may be used."""
         return self.provider.endpoint.server_tools(self.body)
 
-    @property
-    def counts_tools(self) -> bool:
-        return self.provider.endpoint.counts_tools
+    def billed(self, usage: TokenUsage) -> TokenUsage:
+        return billed(usage, self.tools, counted=self.provider.endpoint.counts_tools)
 
     def priced(self, raw: bytes) -> bytes:
+        """What the provider will count, for an upper bound from the caller's ``raw`` body."""
         sent = self.outgoing(None)
         return sent if len(sent) > len(raw) else raw
 
@@ -199,19 +210,21 @@ class Crossing:
     def content_type(self, upstream: str) -> str:  # noqa: ARG002 - the client's dialect decides
         return "text/event-stream; charset=utf-8" if self.request.stream else "application/json"
 
-    def tap(self) -> StreamTap:
+    def tap(self, headers: Mapping[str, str]) -> StreamTap:  # noqa: ARG002 - the body tells all
         return CrossingTap(
             self.provider.codec.stream_decoder(self.target.origin),
             self.client.stream_encoder(self.request),
         )
 
+    @property
+    def tells_errors(self) -> bool:
+        return True
+
+    def abandoned(self, input_guess: int) -> TokenUsage:
+        return TokenUsage(input_tokens=input_guess, estimated=True)
+
     def refusal(self, refused: ProviderRefused) -> HeddleError:
-        """The provider's own words in the client's form."""
-        provider = refused.details["provider"]
-        message = provider_message(refused.body) or refused.message
-        error = InvalidRequest(f"{provider}: {message}", code="provider_refused", details=refused.details)
-        error.status = refused.status
-        return error
+        return in_clients_form(refused)
 
 
 class CrossingTap:
@@ -269,16 +282,26 @@ BYTES_PER_TOKEN = 4
 """Used only to count what was delivered when a provider did not say."""
 
 
+def in_clients_form(refused: ProviderRefused) -> HeddleError:
+    """The provider's own words about what is wrong with the request, as our error."""
+    provider = refused.details["provider"]
+    message = provider_message(refused.body) or refused.message
+    error = InvalidRequest(f"{provider}: {message}", code="provider_refused", details=refused.details)
+    error.status = refused.status
+    return error
+
+
 def provider_message(body: bytes) -> str | None:
     """The words in a provider's error, in any of the forms in use: ``{"error": {"message"}}``,
-    ``{"error": "…"}``, ``{"message"}``, ``{"detail"}``, or a list with one of these."""
+    ``{"error": "…"}``, ``{"message"}``, ``{"detail"}``, ``{"detail": {"message"}}``, ``{"err_msg"}``, or a
+    list with one of these."""
     try:
         found = msgspec.json.decode(body)
     except NOT_JSON:
         return None
     if isinstance(found, list) and found:
         found = found[0]
-    for name in ("error", "message", "detail"):
+    for name in ("error", "message", "detail", "message", "err_msg"):
         if isinstance(found, dict) and found.get(name):
             found = found[name]
     return found if isinstance(found, str) else None

@@ -1,9 +1,9 @@
 """Understanding and pricing a request before anything is paid or sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,7 +13,7 @@ from gateway.inference.dialects.codec import Target
 from gateway.inference.dialects.dialect import RequestFacts
 from gateway.inference.dialects.neutral import Request
 from gateway.inference.dialects.registry import PROVIDER_DIALECTS, ClientDialect, Dialect
-from gateway.inference.estimate import estimate_input, family_of
+from gateway.inference.estimate import InputEstimate, estimate_input, family_of, middling
 from gateway.inference.models import Model, ModelCatalog
 from gateway.inference.passage import Crossing, Passage, SameDialect
 from kit.errors import InvalidRequest, PermissionDenied, Unsupported
@@ -45,9 +45,37 @@ class CallPlan:
     candidates: tuple[Candidate, ...]
     raw: bytes
     bound: CostBound
+    input_tokens: int = 0
+    """As estimated from the request itself, a little above what the provider will count."""
+
+    @property
+    def input_guess(self) -> int:
+        """A middling value, where the provider never counted."""
+        return middling(self.input_tokens)
 
     def limit_per_choice(self, granted_output_tokens: int) -> int:
         return granted_output_tokens // self.facts.choices
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a request reaches a model's provider, the most that it can cost there, and the input tokens told
+    from the request itself."""
+
+    passage: Passage
+    bound: CostBound
+    input_tokens: int = 0
+
+
+class MediaRequest(Protocol):
+    """A request for images, speech or a transcription, as its client made it."""
+
+    @property
+    def facts(self) -> RequestFacts: ...
+
+    def way(self, model: Model, markup: Decimal) -> Way:
+        """Raises Unsupported if the model cannot serve it, or has no price for it."""
+        ...
 
 
 class Planner:
@@ -61,40 +89,65 @@ class Planner:
         """Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         body = parse_object(raw)
         facts = dialect.wire.facts(body)
+
+        def way(model: Model) -> Way:
+            passage = _passage(dialect, model, facts, body, raw)
+            _check_prices(model, facts, passage.tools)
+            estimate = _input_estimate(passage, model, body)
+            bound = bound_of(
+                model.price,
+                self._markup,
+                input_tokens=estimate.bound(model.context_window),
+                max_output_tokens=_most_output(facts, model),
+                min_output_tokens=facts.choices,
+                extras=passage.tools,
+                media=[medium for medium, mark in _MEDIA_MARKS.items() if mark in raw],
+                tier=facts.tier,
+            )
+            return Way(passage, bound, estimate.counted)
+
+        return self._reachable(facts, raw, way, allowed_models)
+
+    def plan_media(self, request: MediaRequest, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+        """Raises NotFound, PermissionDenied, Unsupported."""
+        return self._reachable(
+            request.facts, b"", lambda model: request.way(model, self._markup), allowed_models
+        )
+
+    def _reachable(
+        self,
+        facts: RequestFacts,
+        raw: bytes,
+        way: Callable[[Model], Way],
+        allowed_models: tuple[str, ...] | None,
+    ) -> CallPlan:
+        """A plan with the models that can carry the request. Raises the first one's Unsupported if none
+        can."""
         if allowed_models is not None and facts.model not in allowed_models:
             raise PermissionDenied(
                 f"this key may not use model {facts.model}", code="model_not_allowed", param="model"
             )
-        models = self._catalog.candidates(facts.model)
-        candidates = _reachable(dialect, models, facts, body, raw)
-        return CallPlan(facts, candidates, raw, self._bound(candidates, facts, body, raw))
-
-    def _bound(
-        self, candidates: Sequence[Candidate], facts: RequestFacts, body: Mapping[str, Any], raw: bytes
-    ) -> CostBound:
-        media = [medium for medium, mark in _MEDIA_MARKS.items() if mark in raw]
-        bounds = [
-            bound_of(
-                candidate.model.price,
-                self._markup,
-                input_tokens=_input_bound(candidate, body),
-                max_output_tokens=_most_output(facts, candidate.model),
-                min_output_tokens=facts.choices,
-                extras=candidate.passage.tools,
-                media=media,
-                tier=facts.tier,
-            )
-            for candidate in candidates
-        ]
-        return bounds[0] if len(bounds) == 1 else CostBound.covering(bounds)
+        found: list[tuple[Model, Way]] = []
+        refusal: Unsupported | None = None
+        for model in self._catalog.candidates(facts.model):
+            try:
+                found.append((model, way(model)))
+            except Unsupported as unsupported:
+                refusal = refusal or unsupported
+        if not found:
+            assert refusal is not None
+            raise refusal
+        first = found[0][1]
+        bound = first.bound if len(found) == 1 else CostBound.covering([one.bound for _, one in found])
+        candidates = tuple(Candidate(model, one.passage) for model, one in found)
+        return CallPlan(facts, candidates, raw, bound, first.input_tokens)
 
 
-def _input_bound(candidate: Candidate, body: Mapping[str, Any]) -> int:
-    """The most input tokens of what is really sent, which is the caller's body unless it is translated."""
-    model, passage = candidate.model, candidate.passage
+def _input_estimate(passage: SameDialect | Crossing, model: Model, body: Mapping[str, Any]) -> InputEstimate:
+    """Of what is really sent, which is the caller's body unless it is translated."""
     sent = passage.body if isinstance(passage, Crossing) else body
     family = family_of(passage.provider_dialect, model.provider.name, model.upstream_name)
-    return estimate_input(sent, family).bound(model.context_window)
+    return estimate_input(sent, family)
 
 
 def _most_output(facts: RequestFacts, model: Model) -> int:
@@ -102,28 +155,9 @@ def _most_output(facts: RequestFacts, model: Model) -> int:
     return (facts.max_tokens or model.output_limit) * facts.choices if facts.generates else 0
 
 
-def _reachable(
-    dialect: ClientDialect, models: Sequence[Model], facts: RequestFacts, body: Mapping[str, Any], raw: bytes
-) -> tuple[Candidate, ...]:
-    """The candidates that can carry the request. Raises the first one's Unsupported if none can."""
-    found: list[Candidate] = []
-    refusal: Unsupported | None = None
-    for model in models:
-        try:
-            passage = _passage(dialect, model, facts, body, raw)
-            _check_prices(model, facts, passage.tools)
-            found.append(Candidate(model, passage))
-        except Unsupported as unsupported:
-            refusal = refusal or unsupported
-    if not found:
-        assert refusal is not None
-        raise refusal
-    return tuple(found)
-
-
 def _passage(
     dialect: ClientDialect, model: Model, facts: RequestFacts, body: Mapping[str, Any], raw: bytes
-) -> Passage:
+) -> SameDialect | Crossing:
     """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
     carry the request. A conversation that carries another maker's signatures is translated always: this
     provider must not see them."""
@@ -138,13 +172,20 @@ def _passage(
         )
     request = dialect.codec.decode_request(body)
     refusal: Unsupported | None = None
-    spoken = sorted(model.provider.base_urls, key=lambda name: name != dialect.name)
+    spoken = [name for name in model.provider.base_urls if name in PROVIDER_DIALECTS]
+    spoken.sort(key=lambda name: name != dialect.name)
+    if not spoken:
+        raise Unsupported(
+            f"model {facts.model} is served by {model.provider.name}, which holds no conversations: "
+            "it has no such route",
+            param="model",
+        )
     for name in spoken:  # the client's own first, then the provider's preferred
         try:
             return _crossing(dialect, PROVIDER_DIALECTS[name], request, model)
         except Unsupported as unsupported:
             refusal = refusal or unsupported
-    assert refusal is not None, f"provider {model.provider.name} speaks no dialect"
+    assert refusal is not None, "each dialect either carries a request or refuses it"
     raise refusal
 
 

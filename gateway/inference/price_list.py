@@ -1,6 +1,6 @@
 """Prices in our units: of the ``genai-prices`` package's list, and of the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -53,9 +53,14 @@ def listed_price(
     if info is not None:
         units |= _listed_units(info.get_prices(moment))
     units |= _per_use(provider.own_prices(upstream_name))
-    if not any(name in units for name in _SELLS_BY):
+    if not sells(units):
         return None
     return ModelPrice(units, _listed_tiers(info, moment, units) if info is not None else {})
+
+
+def sells(units: Iterable[str]) -> bool:
+    """Whether a model can be sold that has prices for these units, and not only for tools beside it."""
+    return not set(_SELLS_BY).isdisjoint(units)
 
 
 def _listed_tiers(

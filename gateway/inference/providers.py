@@ -66,8 +66,8 @@ class _Known(msgspec.Struct, forbid_unknown_fields=True):
 
     display_name: str
     keys: list[str]
-    prices: str
     base_urls: dict[str, str]
+    prices: str | None = None
     quirks: dict[str, Any] = {}
     tool_usd: dict[str, Decimal] = {}
     unit_usd: dict[str, dict[str, Decimal]] = {}

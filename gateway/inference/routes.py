@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from gateway.billing.prices import TOKEN_UNITS
 from gateway.inference.inference import Inference
 from gateway.inference.models import Model
 from kit.caller import Standard
@@ -42,11 +43,11 @@ def _may_use(allowed: tuple[str, ...] | None, model: Model) -> bool:
 
 
 def _openai_form(model: Model, markup: Decimal) -> dict[str, Any]:
-    prices = {
-        f"{unit}_per_mtok_usd": f"{price.at(0) * _PER_MILLION * (1 + markup):f}"
-        for unit, price in model.price.units.items()
-        if unit != "web_search"
-    }
+    prices: dict[str, str] = {}
+    for unit, price in model.price.units.items():
+        of_tokens = unit in TOKEN_UNITS
+        name = f"{unit}_per_mtok_usd" if of_tokens else f"{unit}_usd"
+        prices[name] = f"{price.at(0) * (_PER_MILLION if of_tokens else 1) * (1 + markup):f}"
     return {
         "id": model.slug,
         "object": "model",

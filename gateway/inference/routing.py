@@ -17,7 +17,7 @@ from gateway.inference.breaker import Breaker
 from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.plan import Candidate
 from gateway.inference.providers import Provider
-from gateway.inference.upstream import ProviderRefused, Upstream, UpstreamResponse
+from gateway.inference.upstream import Body, ProviderRefused, Upstream, UpstreamResponse
 from kit.errors import HeddleError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 
 FIRST_PAUSE_S = 0.25
@@ -74,7 +74,7 @@ class Router:
     async def send(
         self,
         candidates: Sequence[Candidate],
-        body_for: Callable[[Candidate], bytes],
+        body_for: Callable[[Candidate], Body],
         client_headers: Mapping[str, str],
     ) -> tuple[Candidate, UpstreamResponse]:
         """The candidate that answered, and its answer. Raises the last candidate's UpstreamFailed, or what
@@ -91,7 +91,7 @@ class Router:
         raise last
 
     async def _try(
-        self, candidate: Candidate, body: bytes, client_headers: Mapping[str, str]
+        self, candidate: Candidate, body: Body, client_headers: Mapping[str, str]
     ) -> UpstreamResponse:
         """All tries at one candidate, which its breaker counts as one call."""
         provider = candidate.model.provider
@@ -115,7 +115,7 @@ class Router:
         return response
 
     async def _try_again(
-        self, candidate: Candidate, state: _State, body: bytes, client_headers: Mapping[str, str]
+        self, candidate: Candidate, state: _State, body: Body, client_headers: Mapping[str, str]
     ) -> UpstreamResponse:
         for attempt in range(1, self._max_tries + 1):
             try:
@@ -129,7 +129,7 @@ class Router:
         raise AssertionError("the last try either returns or raises")
 
     async def _once(
-        self, candidate: Candidate, state: _State, body: bytes, client_headers: Mapping[str, str]
+        self, candidate: Candidate, state: _State, body: Body, client_headers: Mapping[str, str]
     ) -> UpstreamResponse:
         provider, passage = candidate.model.provider, candidate.passage
         release = await self._slot(provider, state)

@@ -12,9 +12,8 @@ from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.dialects.registry import ANTHROPIC
 from gateway.inference.inference import Inference
 from gateway.inference.open_call import OpenCall
-from gateway.inference.passage import provider_message
+from gateway.inference.passage import in_clients_form
 from gateway.inference.upstream import ProviderRefused
-from kit.errors import InvalidRequest
 from kit.json import NOT_JSON
 from kit.money import Nanos
 from threads.model_client import ModelStep, ModelStream, ModelStreamBroke, StepCost
@@ -45,7 +44,7 @@ class TurnModel:
         try:
             call = await self._inference.open(plan, step.request_id, payer, {}, budget=budget)
         except ProviderRefused as refusal:
-            raise _readable(refusal) from None
+            raise in_clients_form(refusal) from None
         return _Stream(call, self._inference)
 
 
@@ -99,12 +98,3 @@ def _anthropic_usage(usage: TokenUsage) -> dict[str, int]:
         "cache_read_input_tokens": usage.cache_read_tokens,
         "cache_creation_input_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
     }
-
-
-def _readable(refusal: ProviderRefused) -> InvalidRequest:
-    """The provider's own words about what is wrong with the request, as our error."""
-    message = provider_message(refusal.body) or refusal.message
-    provider = refusal.details["provider"]
-    error = InvalidRequest(f"{provider}: {message}", code="provider_refused", details={"provider": provider})
-    error.status = refusal.status
-    return error

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -14,6 +15,23 @@ MAX_CONNECTIONS = 1000
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 READ_BUFFER_BYTES = 256 * 1024
+_KEY_HEADERS = ("x-api-key", "x-goog-api-key", "xi-api-key")
+
+
+class StreamedBody(Protocol):
+    """A request's body that is not held in memory; it can be read more than once, for tries."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """All of its bytes, from the beginning."""
+        ...
+
+
+Body = bytes | StreamedBody
 
 
 class ProviderRefused(HeddleError):
@@ -46,9 +64,11 @@ class UpstreamResponse:
         self._response = response
         if response.connection is not None and response.connection.protocol is not None:
             response.connection.protocol.read_timeout = idle_timeout_s
+            response.connection.protocol.start_timeout()  # else the one that runs is until the first byte
         self._on_close: Callable[[], None] | None = None
         self.status = response.status
-        self.content_type = response.headers.get("content-type", "application/json")
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.content_type = self.headers.get("content-type", "application/json")
 
     async def read(self) -> bytes:
         """The whole body. Raises StreamBroke if it is cut off, silent for too long or too large."""
@@ -103,7 +123,7 @@ class Upstream:
             await self._session.close()
 
     async def post(
-        self, provider: str, url: str, headers: Mapping[str, str], body: bytes, limits: Limits
+        self, provider: str, url: str, headers: Mapping[str, str], body: Body, limits: Limits
     ) -> UpstreamResponse:
         """Send a request; returns once 2xx headers have arrived.
 
@@ -114,11 +134,14 @@ class Upstream:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=limits.connect_timeout_s, sock_read=limits.first_byte_timeout_s
         )
+        sent = {**headers, "accept-encoding": "identity"}
+        if not isinstance(body, bytes):
+            sent["content-length"] = str(body.size)
         try:
             response = await self._session.post(
                 url,
-                data=body,
-                headers={**headers, "accept-encoding": "identity"},
+                data=body if isinstance(body, bytes) else body.chunks(),
+                headers=sent,
                 allow_redirects=False,
                 timeout=timeout,
             )
@@ -187,8 +210,8 @@ async def _refusal(provider: str, response: aiohttp.ClientResponse, *, secret: b
 
 def _secret(headers: Mapping[str, str]) -> bytes:
     """The provider's key among the headers of a request, if there is one."""
-    named = headers.get("x-api-key") or headers.get("x-goog-api-key")
-    return (named or headers.get("authorization", "").removeprefix("Bearer ")).encode()
+    named = next((value for name in _KEY_HEADERS if (value := headers.get(name))), None)
+    return (named or headers.get("authorization", "").partition(" ")[2]).encode()
 
 
 def _readable(body: bytes, secret: bytes) -> bytes:

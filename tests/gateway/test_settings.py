@@ -10,6 +10,7 @@ import pytest
 from genai_prices import data_snapshot
 
 from gateway.inference.dialects.registry import PROVIDER_DIALECTS
+from gateway.inference.media.passage import DEEPGRAM, ELEVENLABS
 from gateway.inference.models import ModelCatalog
 from gateway.inference.providers import configured_providers, known_provider_names
 from gateway.settings import BadSettings, Settings, load_settings
@@ -178,8 +179,8 @@ def test_every_known_provider_can_be_switched_on() -> None:
     assert "/accounts/acct/" in found["cloudflare"].base_urls["openai-chat"]
     listed = {provider.id for provider in data_snapshot.get_snapshot().providers}
     for provider in found.values():
-        assert provider.prices_id in listed
-        assert set(provider.base_urls) <= set(PROVIDER_DIALECTS)
+        assert provider.prices_id in listed or provider.unit_usd, provider.name
+        assert set(provider.base_urls) <= {*PROVIDER_DIALECTS, ELEVENLABS.dialect, DEEPGRAM.dialect}
         assert all(url.startswith("https://") for url in provider.base_urls.values())
 
 

@@ -48,6 +48,8 @@ class Quirks:
     """Whether the provider fetches images by URL; otherwise they must be inline."""
     bearer_key: bool = False
     """Whether a provider of the Anthropic dialect wants its key as ``authorization: Bearer`` (OpenRouter)."""
+    least_audio_seconds: int = 0
+    """What a transcription is billed at least (Groq: 10)."""
 
 
 @dataclass(frozen=True, slots=True)

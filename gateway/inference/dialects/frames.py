@@ -5,7 +5,11 @@ from collections.abc import Iterable
 MAX_PENDING_BYTES = 8 * 1024 * 1024
 
 
-class FrameOverflow(ValueError):
+class UnreadableStream(ValueError):
+    """A provider's stream is not what it should be."""
+
+
+class FrameOverflow(UnreadableStream):
     """A provider sent an event that never ends."""
 
 

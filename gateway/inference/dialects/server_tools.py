@@ -36,7 +36,8 @@ def billed(usage: TokenUsage, tools: Counts, *, counted: bool) -> TokenUsage:
     tool was used (``counted``), each that was offered counts once."""
     if not tools:
         return replace(usage, extras=()) if usage.extras else usage
-    counts = {name: count for name, count in (("web_search", usage.web_searches), *usage.extras) if count}
+    used = (("web_search", usage.web_searches), *usage.extras)
+    counts = {name: int(count) for name, count in used if count}
     if not counts and not counted and usage.reported_usd is None and not usage.estimated:
         counts = {name: 1 for name, _ in tools}
     names = [name for name, _ in tools]

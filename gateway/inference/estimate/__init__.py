@@ -4,7 +4,7 @@
 around it, ``media`` and ``provider_tools`` what has its size elsewhere; ``estimate`` puts them together.
 """
 
-from gateway.inference.estimate.estimate import InputEstimate, estimate_input, input_token_guess
+from gateway.inference.estimate.estimate import InputEstimate, estimate_input, input_token_guess, middling
 from gateway.inference.estimate.families import family_of
 
-__all__ = ["InputEstimate", "estimate_input", "family_of", "input_token_guess"]
+__all__ = ["InputEstimate", "estimate_input", "family_of", "input_token_guess", "middling"]

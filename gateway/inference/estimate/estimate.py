@@ -75,6 +75,11 @@ def _around(found: Contents, family: Family) -> float:
     return tokens + family.thinking if found.thinks else tokens
 
 
+def middling(counted: int) -> int:
+    """The value in the middle for an estimate that was meant to lie above."""
+    return math.ceil(counted / MARGIN)
+
+
 def input_token_guess(raw: bytes) -> int:
     """A middling guess for a JSON body whose tokens nobody counted: a client's request, or an answer."""
     try:

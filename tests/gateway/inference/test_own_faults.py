@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -55,8 +55,8 @@ async def test_a_stream_that_we_cannot_handle(
 ) -> None:
     real = SameDialect.tap
 
-    def faulty(self: SameDialect) -> object:
-        tap = real(self)
+    def faulty(self: SameDialect, headers: Mapping[str, str]) -> object:
+        tap = real(self, headers)
         monkeypatch.setattr(type(tap), "feed", FaultyTap.feed)
         return tap
 

@@ -32,6 +32,7 @@ class Heard:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
 
 class BreakOff(Exception):
@@ -103,7 +104,7 @@ class Upstream:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-        self.heard.append(Heard(scope["path"], headers, body))
+        self.heard.append(Heard(scope["path"], headers, body, scope["query_string"].decode()))
         answering = asyncio.ensure_future(self.answer(send))
         gone = asyncio.ensure_future(self._gone(receive))
         try:

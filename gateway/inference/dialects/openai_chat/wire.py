@@ -158,8 +158,7 @@ class OpenAIChatTap:
         )
 
     def error_frames(self, message: str, code: str) -> bytes:
-        error = {"error": {"message": message, "type": "server_error", "code": code, "param": None}}
-        return b"data: " + msgspec.json.encode(error) + b"\n\n"
+        return error_frame(message, code)
 
     def _see(self, frame: bytes) -> bool:
         """Take note of a frame; True if it is the chunk that only carries usage."""
@@ -186,6 +185,12 @@ class OpenAIChatTap:
                 if choice.delta is not None:
                     self._delivered += _length(choice.delta)
         return usage_only
+
+
+def error_frame(message: str, code: str) -> bytes:
+    """What tells a client of OpenAI's that its stream broke."""
+    error = {"error": {"message": message, "type": "server_error", "code": code, "param": None}}
+    return b"data: " + msgspec.json.encode(error) + b"\n\n"
 
 
 def _length(delta: _Delta) -> int:

@@ -1,0 +1,1 @@
+"""Images, speech and transcriptions: calls that are not conversations."""
