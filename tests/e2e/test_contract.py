@@ -270,7 +270,7 @@ async def test_a_turn_stops_at_its_budget_and_keeps_what_it_has(sqlite_heddle: S
         "max_tokens": 50,
         "content": 'use get_weather {"city":"Oslo"}',
         "tools": [tool_id],
-        "max_cost_usd": "0.0023",
+        "max_cost_usd": "0.00065",
         "stream": True,
     }
     events = await read_events(user, "POST", path, json=body)
