@@ -108,10 +108,6 @@ class SameDialect:
     def billed(self, usage: TokenUsage) -> TokenUsage:
         return billed(usage, self.tools, counted=self.dialect.counts_tools)
 
-    def priced(self, raw: bytes) -> bytes:
-        """What the provider will count, for an upper bound from the caller's ``raw`` body."""
-        return raw
-
     def path(self) -> str:
         return self.dialect.path_of(self.upstream_model, stream=self.facts.stream)
 
@@ -181,11 +177,6 @@ class Crossing:
 
     def billed(self, usage: TokenUsage) -> TokenUsage:
         return billed(usage, self.tools, counted=self.provider.endpoint.counts_tools)
-
-    def priced(self, raw: bytes) -> bytes:
-        """What the provider will count, for an upper bound from the caller's ``raw`` body."""
-        sent = self.outgoing(None)
-        return sent if len(sent) > len(raw) else raw
 
     def path(self) -> str:
         return self.provider.endpoint.path_of(self.target.model, stream=self.request.stream)
