@@ -4,7 +4,7 @@ The provider counts where it speaks Anthropic's dialect and has the route. Other
 estimate, and a header says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 from gateway.inference.answering import forwarded, respond
 from gateway.inference.dialects.fields import MAX_TOKENS_LIMIT, Count
 from gateway.inference.dialects.registry import ANTHROPIC
-from gateway.inference.estimate import input_token_guess
 from gateway.inference.inference import Inference
 from gateway.inference.plan import Candidate, parse_object
 from gateway.inference.route import caller_of, read_body
@@ -25,6 +24,8 @@ COUNT_TOKENS_PATH = "/v1/messages/count_tokens"
 TIMEOUT_S = 10.0
 """How long to wait for the provider's count; an estimate then is worth more."""
 _NO_SUCH_ROUTE = {404, 405}
+_OF_THE_KEY = {"upstream_credentials", "upstream_rate_limit"}
+"""Failures after which another key may do."""
 _JSON = (b"content-type", b"application/json")
 _ESTIMATED = (b"x-heddle-estimated", b"true")
 
@@ -51,7 +52,7 @@ class CountTokensRoute:
         raw = await read_body(receive, self._max_request_bytes)
         plan = self._inference.plan(ANTHROPIC, _as_call(raw), allowed_models=caller.models)
         try:
-            counted = await self._ask(plan.candidates[0], forwarded(scope))
+            counted = await self._ask(plan.candidates, forwarded(scope))
         except ProviderRefused as refusal:
             if not refusal.body:
                 raise
@@ -60,16 +61,27 @@ class CountTokensRoute:
         if counted is not None:
             await respond(send, 200, counted, [_JSON])
             return
-        estimate = msgspec.json.encode({"input_tokens": input_token_guess(raw)})
+        estimate = msgspec.json.encode({"input_tokens": plan.input_guess})
         await respond(send, 200, estimate, [_JSON, _ESTIMATED])
 
-    async def _ask(self, candidate: Candidate, client_headers: Mapping[str, str]) -> bytes | None:
-        """The provider's answer; None if it cannot count, or fails to. Raises what the client hears if the
-        provider found fault with the request."""
+    async def _ask(self, candidates: Sequence[Candidate], client_headers: Mapping[str, str]) -> bytes | None:
+        """The answer of the first provider that can count, with whichever of its keys; None if none can.
+        Raises what the client hears if a provider found fault with the request."""
+        for candidate in candidates:
+            if candidate.passage.provider_dialect != ANTHROPIC.name:
+                continue
+            for key in candidate.model.provider.api_keys or (None,):
+                try:
+                    return await self._count(candidate, key, client_headers)
+                except UpstreamFailed as failure:
+                    if failure.code not in _OF_THE_KEY:
+                        break
+        return None
+
+    async def _count(self, candidate: Candidate, key: str | None, client_headers: Mapping[str, str]) -> bytes:
+        """The provider's answer. Raises UpstreamFailed if it cannot count, or fails to; and what the client
+        hears if it found fault with the request."""
         passage, provider = candidate.passage, candidate.model.provider
-        if passage.provider_dialect != ANTHROPIC.name:
-            return None
-        key = provider.api_keys[0] if provider.api_keys else None
         url = provider.base_urls[ANTHROPIC.name] + COUNT_TOKENS_PATH
         waits = replace(provider.limits, first_byte_timeout_s=TIMEOUT_S, idle_timeout_s=TIMEOUT_S)
         outgoing = passage.outgoing(None)
@@ -79,17 +91,15 @@ class CountTokensRoute:
             response = await self._upstream.post(
                 provider.name, url, passage.headers(key, client_headers), body, waits
             )
-        except UpstreamFailed:
-            return None
         except ProviderRefused as refused:
             if refused.status in _NO_SUCH_ROUTE:
-                return None
+                raise UpstreamFailed(f"{provider.name} does not count") from None
             raise passage.refusal(refused) from None
         try:
             answer = await response.read()
             _decode_count(answer)
         except (StreamBroke, *NOT_JSON):
-            return None
+            raise UpstreamFailed(f"{provider.name} did not answer with a count") from None
         finally:
             response.close()
         return answer

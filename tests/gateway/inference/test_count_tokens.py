@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import anthropic
 import httpx
 import pytest
+from starlette.types import Send
 
 from gateway.inference import count_tokens
 from gateway.inference.dialects.carried import Carried, wrap
-from gateway.inference.estimate import input_token_guess
+from gateway.inference.estimate import estimate_input, family_of, middling
+from gateway.inference.providers import Provider
+from gateway.loopback import served
+from gateway.settings import AliasSettings, AliasTarget, ModelSettings
 from tests.gateway.inference.one_dialect import SCHEMA, crossed, user
 from tests.gateway.inference.upstream import (
     PROVIDER_KEY,
@@ -22,12 +27,12 @@ from tests.gateway.inference.upstream import (
     stream,
     whole,
 )
-from tests.gateway.serving import Serving
+from tests.gateway.serving import Serving, serving
 
 PATH = "/v1/messages/count_tokens"
 TOOLS: list[Any] = [{"name": "get_weather", "input_schema": SCHEMA}]
 BODY: dict[str, Any] = {"model": "fake-alias", "messages": user("hello"), "tools": TOOLS}
-ESTIMATE = input_token_guess(json.dumps(BODY).encode())
+ESTIMATE = middling(estimate_input(BODY, family_of("anthropic", "fake", "fake-1")).counted)
 COUNTED = whole(b'{"input_tokens": 77, "more": 1}')
 
 
@@ -183,3 +188,30 @@ async def test_errors_are_the_sdks_own(tmp_path: Path) -> None:
         with pytest.raises(anthropic.BadRequestError) as refused:
             await claude.messages.count_tokens(model="sim-small", messages=user("hi"), tools=bad)
         assert "input_schema" in refused.value.message
+
+
+async def test_another_key_or_model_counts_where_the_first_cannot(upstream: Upstream, tmp_path: Path) -> None:
+    """A key that is limited gives way to the next, a provider that fails to the alias's next model."""
+    limited, failing = Upstream(whole(b"{}", 429)), Upstream(whole(b"oops", 500))
+
+    async def by_key(send: Send) -> None:
+        key = limited.heard[-1].headers["x-api-key"]
+        await (COUNTED if key == "second" else whole(b"{}", 429))(send)
+
+    limited.answer = by_key
+    async with served(lambda _: limited) as first, served(lambda _: failing) as second:
+        behind = {
+            "failing": Provider("failing", {"anthropic": second}, ("only",)),
+            "limited": Provider("limited", {"anthropic": first}, ("first", "second")),
+        }
+        price = {"input_usd_per_mtok": Decimal(1), "output_usd_per_mtok": Decimal(1)}
+        models = {name: ModelSettings(provider=name, **price) for name in behind}
+        targets = tuple(AliasTarget(model=name) for name in behind)
+        async with serving(
+            tmp_path, behind, models=models, aliases={"smart": AliasSettings(targets=targets)}
+        ) as heddle:
+            got = await heddle.http.post(PATH, json={**BODY, "model": "smart"})
+    assert not _is_estimate(got)
+    assert got.json()["input_tokens"] == 77
+    assert len(failing.heard) == 1
+    assert [heard.headers["x-api-key"] for heard in limited.heard] == ["first", "second"]
