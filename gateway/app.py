@@ -28,6 +28,7 @@ from gateway.accounts.bootstrap import Bootstrapped, bootstrap
 from gateway.accounts.end_user_routes import end_user_routes
 from gateway.accounts.end_users import EndUsers
 from gateway.accounts.keys import ApiKeys
+from gateway.accounts.markups import Markups
 from gateway.accounts.models import Account
 from gateway.accounts.routes import key_routes
 from gateway.billing.billing import Billing
@@ -111,7 +112,8 @@ class App:
         model_catalog = ModelCatalog(settings, providers, clock)
         self.metrics = CollectorRegistry()
         router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
-        self.inference = Inference(model_catalog, self.billing, router, markup=settings.markup)
+        markups = Markups(db, clock, usual=settings.markup)
+        self.inference = Inference(model_catalog, self.billing, router, markups)
         self.engine = TurnEngine(
             db, clock, TurnModel(self.inference), self.broker, event_prefix=settings.event_prefix
         )

@@ -2,11 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from gateway.settings import BadSettings, Settings, load_settings
 from kit.db import BadDatabaseUrl, Database, parse_database_url, sync_engine
 from kit.money import nanos_from_usd, parse_usd, usd_text
 
+if TYPE_CHECKING:
+    from gateway.accounts.models import Account
+
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -30,8 +33,10 @@ app = typer.Typer(
 )
 ledger_commands = typer.Typer(help="Check the ledger.", no_args_is_help=True)
 credit_commands = typer.Typer(help="Give credit to an account.", no_args_is_help=True)
+account_commands = typer.Typer(help="Set what holds for one account.", no_args_is_help=True)
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(credit_commands, name="credits")
+app.add_typer(account_commands, name="account")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -179,11 +184,50 @@ def credits_grant(
     out.print(f"granted {usd_text(nanos_from_usd(usd))} USD; the balance is {usd_text(balance)} USD")
 
 
+@account_commands.command("markup")
+def account_markup(
+    markup: Annotated[str, typer.Argument(help="A fraction such as 0.05, or usual for the installation's.")],
+    account: Annotated[str | None, typer.Option(help="The account.", show_default="the first one")] = None,
+    config: SettingsFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Set what is added to providers' prices for one account."""
+    from gateway.accounts.markups import set_markup
+
+    try:
+        own = None if markup == "usual" else parse_usd(markup)
+        if own is not None and not Decimal(0) <= own <= 10:
+            raise ValueError(f"{markup} is not between 0 and 10")
+    except ValueError as error:
+        raise BadSettings(f"MARKUP: {error}") from None
+    settings = load_settings(config, _given(data_dir=data_dir))
+    name = asyncio.run(_with_account(settings, account, lambda db, row: set_markup(db, row.id, own)))
+    told = f"{settings.markup} (the installation's)" if own is None else str(own)
+    out.print(f"the markup of {name} is {told}")
+
+
 async def _grant(settings: Settings, account: str | None, usd: Decimal, reference: str) -> int:
-    from gateway.accounts.models import Account
     from gateway.billing.billing import Billing
     from kit.clock import SystemClock
     from kit.ids import new_id
+
+    async def grant(db: Database, row: "Account") -> int:
+        billing = Billing(db, SystemClock())
+        await billing.credit(
+            row.id, nanos_from_usd(usd), kind="credit", entry_id=new_id("grant"), reference=reference
+        )
+        wallet = await billing.wallet(row.id)
+        await billing.close()
+        return wallet.balance_nanos
+
+    return await _with_account(settings, account, grant)
+
+
+async def _with_account(
+    settings: Settings, account: str | None, work: "Callable[[Database, Account], Awaitable[T]]"
+) -> T:
+    """Do something with an account, the first one unless it is named. Raises BadSettings."""
+    from gateway.accounts.models import Account
 
     db = Database(settings.resolved_database_url)
     try:
@@ -194,13 +238,7 @@ async def _grant(settings: Settings, account: str | None, usd: Decimal, referenc
             row = (await session.exec(query)).first()
         if row is None:
             raise BadSettings(f"there is no account {account or 'yet: start heddle serve once'}")
-        billing = Billing(db, SystemClock())
-        await billing.credit(
-            row.id, nanos_from_usd(usd), kind="credit", entry_id=new_id("grant"), reference=reference
-        )
-        wallet = await billing.wallet(row.id)
-        await billing.close()
-        return wallet.balance_nanos
+        return await work(db, row)
     finally:
         await db.close()
 

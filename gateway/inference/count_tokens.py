@@ -50,7 +50,9 @@ class CountTokensRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         raw = await read_body(receive, self._max_request_bytes)
-        plan = self._inference.plan(ANTHROPIC, _as_call(raw), allowed_models=caller.models)
+        plan = await self._inference.plan(
+            ANTHROPIC, _as_call(raw), caller.account_id, allowed_models=caller.models
+        )
         try:
             counted = await self._ask(plan.candidates, forwarded(scope))
         except ProviderRefused as refusal:

@@ -7,8 +7,8 @@ Invariants:
 
 import time
 from collections.abc import Mapping
-from decimal import Decimal
 
+from gateway.accounts.markups import Markups
 from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
 from gateway.billing.prices import TokenUsage, cost_of
@@ -24,21 +24,32 @@ from kit.errors import HeddleError
 class Inference:
     """Plans and opens metered calls."""
 
-    def __init__(self, catalog: ModelCatalog, billing: Billing, router: Router, *, markup: Decimal) -> None:
+    def __init__(self, catalog: ModelCatalog, billing: Billing, router: Router, markups: Markups) -> None:
         self.catalog = catalog
         self.billing = billing
-        self.markup = markup
-        self._planner = Planner(catalog, markup=markup)
+        self.markups = markups
+        self._planner = Planner(catalog)
         self._router = router
 
-    def plan(self, dialect: ClientDialect, raw: bytes, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+    async def plan(
+        self,
+        dialect: ClientDialect,
+        raw: bytes,
+        account_id: str,
+        *,
+        allowed_models: tuple[str, ...] | None,
+    ) -> CallPlan:
         """Understand and price a request. Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
-        return self._planner.plan(dialect, raw, allowed_models=allowed_models)
+        markup = await self.markups.of(account_id)
+        return self._planner.plan(dialect, raw, markup, allowed_models=allowed_models)
 
-    def plan_media(self, request: MediaRequest, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+    async def plan_media(
+        self, request: MediaRequest, account_id: str, *, allowed_models: tuple[str, ...] | None
+    ) -> CallPlan:
         """Price a request for images, speech or a transcription. Raises NotFound, PermissionDenied,
         Unsupported."""
-        return self._planner.plan_media(request, allowed_models=allowed_models)
+        markup = await self.markups.of(account_id)
+        return self._planner.plan_media(request, markup, allowed_models=allowed_models)
 
     async def open(
         self,
@@ -74,13 +85,13 @@ class Inference:
                 status="error" if isinstance(error, Exception) else "cancelled",
                 http_status=error.status if isinstance(error, HeddleError) else 499,
                 usage=usage,
-                cost=cost_of(usage, asked.model.price, self.markup),
+                cost=cost_of(usage, asked.model.price, plan.markup),
                 error_code=error.code if isinstance(error, HeddleError) else _gone(error),
                 latency_ms=round((time.monotonic() - started) * 1000),
             )
             await self.billing.settle(request_id, payer, outcome)
             raise
-        return OpenCall(plan, candidate, admitted, response, billing=self.billing, markup=self.markup)
+        return OpenCall(plan, candidate, admitted, response, billing=self.billing)
 
 
 def _gone(error: BaseException) -> str | None:

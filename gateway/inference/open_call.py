@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from functools import cached_property
 
 from gateway.billing.billing import Billing
@@ -37,10 +36,8 @@ class OpenCall:
         response: UpstreamResponse,
         *,
         billing: Billing,
-        markup: Decimal,
     ) -> None:
         self._billing = billing
-        self._markup = markup
         self._response = response
         self._started = time.monotonic()
         self.plan = plan
@@ -173,7 +170,7 @@ class OpenCall:
             status=status,
             http_status=self._response.status,
             usage=usage,
-            cost=cost_of(usage, self.model.price, self._markup),
+            cost=cost_of(usage, self.model.price, self.plan.markup),
             error_code=code,
             latency_ms=round((time.monotonic() - self._started) * 1000),
         )

@@ -45,6 +45,7 @@ class CallPlan:
     candidates: tuple[Candidate, ...]
     raw: bytes
     bound: CostBound
+    markup: Decimal
     input_tokens: int = 0
     """As estimated from the request itself, a little above what the provider will count."""
 
@@ -81,11 +82,17 @@ class MediaRequest(Protocol):
 class Planner:
     """Makes plans from clients' requests."""
 
-    def __init__(self, catalog: ModelCatalog, *, markup: Decimal) -> None:
+    def __init__(self, catalog: ModelCatalog) -> None:
         self._catalog = catalog
-        self._markup = markup
 
-    def plan(self, dialect: ClientDialect, raw: bytes, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+    def plan(
+        self,
+        dialect: ClientDialect,
+        raw: bytes,
+        markup: Decimal,
+        *,
+        allowed_models: tuple[str, ...] | None,
+    ) -> CallPlan:
         """Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         body = parse_object(raw)
         facts = dialect.wire.facts(body)
@@ -96,7 +103,7 @@ class Planner:
             estimate = _input_estimate(passage, model, body)
             bound = bound_of(
                 model.price,
-                self._markup,
+                markup,
                 input_tokens=estimate.bound(model.context_window),
                 max_output_tokens=_most_output(facts, model),
                 min_output_tokens=facts.choices,
@@ -106,18 +113,21 @@ class Planner:
             )
             return Way(passage, bound, estimate.counted)
 
-        return self._reachable(facts, raw, way, allowed_models)
+        return self._reachable(facts, raw, markup, way, allowed_models)
 
-    def plan_media(self, request: MediaRequest, *, allowed_models: tuple[str, ...] | None) -> CallPlan:
+    def plan_media(
+        self, request: MediaRequest, markup: Decimal, *, allowed_models: tuple[str, ...] | None
+    ) -> CallPlan:
         """Raises NotFound, PermissionDenied, Unsupported."""
         return self._reachable(
-            request.facts, b"", lambda model: request.way(model, self._markup), allowed_models
+            request.facts, b"", markup, lambda model: request.way(model, markup), allowed_models
         )
 
     def _reachable(
         self,
         facts: RequestFacts,
         raw: bytes,
+        markup: Decimal,
         way: Callable[[Model], Way],
         allowed_models: tuple[str, ...] | None,
     ) -> CallPlan:
@@ -140,7 +150,7 @@ class Planner:
         first = found[0][1]
         bound = first.bound if len(found) == 1 else CostBound.covering([one.bound for _, one in found])
         candidates = tuple(Candidate(model, one.passage) for model, one in found)
-        return CallPlan(facts, candidates, raw, bound, first.input_tokens)
+        return CallPlan(facts, candidates, raw, bound, markup, first.input_tokens)
 
 
 def _input_estimate(passage: SameDialect | Crossing, model: Model, body: Mapping[str, Any]) -> InputEstimate:

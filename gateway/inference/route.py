@@ -21,7 +21,7 @@ class InferenceRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         raw = await read_body(receive, self._max_request_bytes)
-        plan = self._inference.plan(self._dialect, raw, allowed_models=caller.models)
+        plan = await self._inference.plan(self._dialect, raw, caller.account_id, allowed_models=caller.models)
         await answer(self._inference, plan, caller, scope, receive, send)
 
 

@@ -25,15 +25,16 @@ def model_routes(inference: Inference) -> APIRouter:
             data = [_anthropic_form(model) for model in models]
             ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
             return {"data": data, "has_more": False, **ends}
-        rendered = [_openai_form(model, inference.markup) for model in models]
+        markup = await inference.markups.of(caller.account_id)
+        rendered = [_openai_form(model, markup) for model in models]
         return {"object": "list", "data": rendered, "has_more": False, "next_cursor": None}
 
     @router.get("/{model_id:path}")
-    async def get_model(model_id: str, request: Request, caller: Standard) -> dict[str, Any]:  # noqa: ARG001
+    async def get_model(model_id: str, request: Request, caller: Standard) -> dict[str, Any]:
         model = inference.catalog.resolve(model_id)
         if "anthropic-version" in request.headers:
             return _anthropic_form(model)
-        return _openai_form(model, inference.markup)
+        return _openai_form(model, await inference.markups.of(caller.account_id))
 
     return router
 

@@ -36,7 +36,7 @@ class TurnModel:
 
     async def open(self, step: ModelStep) -> ModelStream:
         raw = msgspec.json.encode({**step.body, "stream": True})
-        plan = self._inference.plan(ANTHROPIC, raw, allowed_models=step.allowed_models)
+        plan = await self._inference.plan(ANTHROPIC, raw, step.account_id, allowed_models=step.allowed_models)
         payer = Payer(step.account_id, step.key_id, step.end_user_id, step.thread_id, step.turn_id)
         budget = None
         if step.budget_nanos is not None:
@@ -45,13 +45,12 @@ class TurnModel:
             call = await self._inference.open(plan, step.request_id, payer, {}, budget=budget)
         except ProviderRefused as refusal:
             raise in_clients_form(refusal) from None
-        return _Stream(call, self._inference)
+        return _Stream(call)
 
 
 class _Stream:
-    def __init__(self, call: OpenCall, inference: Inference) -> None:
+    def __init__(self, call: OpenCall) -> None:
         self._call = call
-        self._inference = inference
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         splitter = FrameSplitter()
@@ -70,7 +69,7 @@ class _Stream:
     async def commit(self, record: Callable[[Session, StepCost], T]) -> T:
         usage = self._call.usage()
         price = self._call.model.price
-        cost = StepCost(cost_of(usage, price, self._inference.markup).nanos, _anthropic_usage(usage))
+        cost = StepCost(cost_of(usage, price, self._call.plan.markup).nanos, _anthropic_usage(usage))
         settled = await self._call.settle_stream(rider=lambda session: record(session, cost))
         result: T = settled.result
         return result

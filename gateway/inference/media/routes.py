@@ -62,7 +62,7 @@ class MediaRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         async with self._read(scope, receive) as request:
-            plan = self._inference.plan_media(request, allowed_models=caller.models)
+            plan = await self._inference.plan_media(request, caller.account_id, allowed_models=caller.models)
             await answer(self._inference, plan, caller, scope, receive, send)
 
 
