@@ -3,7 +3,8 @@
 Invariants (the tests in ``tests/gateway/billing`` try to break them):
 - a wallet's balance and free part never go below zero, whatever runs concurrently;
 - what a capped key has spent plus what it holds never passes its cap;
-- a request id is charged at most once; an entry id is credited at most once;
+- a request id is charged at most once; an entry id moves money at most once;
+- what an account owes is paid before anything else (``debt``);
 - the wallet's balance always equals the sum of its ledger entries.
 
 Wallet rows are locked first and in one order (PostgreSQL ``FOR UPDATE``; SQLite has one writer), so all
@@ -18,9 +19,19 @@ import msgspec
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlmodel import Session
 
+from gateway.billing.debt import repay, take_back
 from gateway.billing.errors import KeyCapReached, TurnBudgetReached, WalletEmpty
 from gateway.billing.ledger import WalletState, next_entry
-from gateway.billing.operations import Admit, Admitted, Credit, Operation, Settle, Settled
+from gateway.billing.operations import (
+    Admit,
+    Admitted,
+    Credit,
+    Debit,
+    Movement,
+    Operation,
+    Settle,
+    Settled,
+)
 from gateway.billing.periods import period_label, resets_at_ms, start_ms
 from gateway.billing.tables import HOLD, KEY, LEDGER, SPEND, USAGE, WALLET
 from kit.errors import AuthenticationFailed, HeddleError, InvalidRequest
@@ -34,6 +45,7 @@ _wallets = Prepared(
         WALLET.c.held_nanos,
         WALLET.c.ledger_seq,
         WALLET.c.ledger_hash,
+        WALLET.c.debt_nanos,
     )
     .where(OneOf(WALLET.c.account_id, "ids"))
     .order_by(WALLET.c.account_id)
@@ -56,6 +68,7 @@ _update_wallet = Prepared(
         held_nanos=bindparam("held_nanos"),
         ledger_seq=bindparam("ledger_seq"),
         ledger_hash=bindparam("ledger_hash"),
+        debt_nanos=bindparam("debt_nanos"),
     )
 )
 _update_spend = Prepared(
@@ -91,24 +104,30 @@ class BillingBatch:
         self._session = session
         self._connection = session.connection()
         self._wallets = self._load_wallets({_account_of(operation) for operation in operations})
-        key_ids = {op.payer.key_id for op in operations if not isinstance(op, Credit)}
+        key_ids = {op.payer.key_id for op in operations if not isinstance(op, Movement)}
         self._keys = self._load_keys(key_ids)
         self._spends = self._load_spends(key_ids)
-        self._holds = self._load_holds({op.request_id for op in operations if not isinstance(op, Credit)})
+        self._holds = self._load_holds({op.request_id for op in operations if not isinstance(op, Movement)})
         self._touched_spends: set[str] = set()
         self._new_holds: dict[str, dict[str, Any]] = {}
         self._gone_holds: list[str] = []
         self._entries: list[dict[str, Any]] = []
         self._usage: dict[str, dict[str, Any]] = {}
-        self._credited: set[tuple[str, str]] = set()
+        self._moved: set[tuple[str, str]] = set()
 
     def apply(self, operation: Operation) -> Admitted | Settled | bool:
         """Raises PaymentRequired and other HeddleErrors for refusals; these change nothing."""
+        self._repay(operation)
+        outcome = self._dispatch(operation)
+        self._repay(operation)
+        return outcome
+
+    def _dispatch(self, operation: Operation) -> Admitted | Settled | bool:
         if isinstance(operation, Admit):
             return self._admit(operation)
         if isinstance(operation, Settle):
             return self._settle(operation)
-        return self._credit(operation)
+        return self._credit(operation) if isinstance(operation, Credit) else self._debit(operation)
 
     def write_back(self) -> None:
         connection = self._connection
@@ -122,6 +141,7 @@ class BillingBatch:
                         "held_nanos": wallet.held_nanos,
                         "ledger_seq": wallet.ledger_seq,
                         "ledger_hash": wallet.ledger_hash,
+                        "debt_nanos": wallet.debt_nanos,
                     }
                     for wallet in self._wallets.values()
                 ],
@@ -215,19 +235,14 @@ class BillingBatch:
             del self._holds[op.request_id]
             self._gone_holds.append(op.request_id)
         self._usage[op.request_id] = _usage_row(op, charged)
-        return Settled(Nanos(charged), result)
+        return Settled(Nanos(charged), result, free=Nanos(wallet.available))
 
     def _credit(self, op: Credit) -> bool:
         """True if the money moved, False if this entry id was credited before."""
         if op.amount <= 0:
             raise InvalidRequest("a credit must be more than zero", param="amount_usd")
-        name = (op.account_id, op.entry_id)
-        known = select(LEDGER.c.id).where(
-            LEDGER.c.account_id == op.account_id, LEDGER.c.entry_id == op.entry_id
-        )
-        if name in self._credited or self._connection.execute(known).first() is not None:
+        if not self._is_new(op):
             return False
-        self._credited.add(name)
         self._entries.append(
             next_entry(
                 self._wallet(op.account_id),
@@ -239,6 +254,32 @@ class BillingBatch:
             )
         )
         return True
+
+    def _debit(self, op: Debit) -> bool:
+        """True if the money moved, False if this entry id was debited before."""
+        if op.amount <= 0:
+            raise InvalidRequest("a debit must be more than zero", param="amount_usd")
+        if not self._is_new(op):
+            return False
+        self._entries.extend(take_back(self._wallet(op.account_id), op))
+        return True
+
+    def _is_new(self, op: Movement) -> bool:
+        """Whether this entry id has not moved money yet; from now on it has."""
+        name = (op.account_id, op.entry_id)
+        known = select(LEDGER.c.id).where(
+            LEDGER.c.account_id == op.account_id, LEDGER.c.entry_id == op.entry_id
+        )
+        if name in self._moved or self._connection.execute(known).first() is not None:
+            return False
+        self._moved.add(name)
+        return True
+
+    def _repay(self, op: Operation) -> None:
+        """Pay what the account owes with what is free: before the operation, and with what it released."""
+        wallet = self._wallets.get(_account_of(op))
+        if wallet is not None and wallet.debt_nanos:
+            self._entries.extend(repay(wallet, op.now_ms))
 
     def _ride(self, op: Settle) -> Any:
         """Run the rider in a savepoint: if it refuses, neither it nor the settlement happens."""
@@ -340,8 +381,16 @@ class BillingBatch:
         return str(self._connection.execute(query).scalar_one())
 
 
+def move(session: Session, movements: Sequence[Movement]) -> None:
+    """Move money inside the caller's own transaction, with whatever else it writes."""
+    batch = BillingBatch(session, movements)
+    for movement in movements:
+        batch.apply(movement)
+    batch.write_back()
+
+
 def _account_of(operation: Operation) -> str:
-    return operation.account_id if isinstance(operation, Credit) else operation.payer.account_id
+    return operation.account_id if isinstance(operation, Movement) else operation.payer.account_id
 
 
 def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
