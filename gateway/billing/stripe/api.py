@@ -132,6 +132,8 @@ class StripeApi:
                     "currency": CURRENCY,
                     "customer": customer_id,
                     "payment_method": payment_method,
+                    # Nobody is there to be sent to another page, which Stripe would ask a return_url for.
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                     "off_session": True,
                     "confirm": True,
                     "metadata": metadata,

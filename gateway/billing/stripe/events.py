@@ -1,7 +1,8 @@
 """The events that matter to us, as far as we read them (docs.stripe.com/api/events/types).
 
 Shapes of API version 2025-03-31.basil and later: an invoice's subscription is its ``parent``, and its
-payments are events of their own.
+payments are events of their own. An endpoint keeps the version that it was made with; older shapes are
+refused, because what they lack could not be told from what does not concern us.
 """
 
 from typing import Any
@@ -10,6 +11,8 @@ import msgspec
 
 from kit.errors import InvalidRequest
 from kit.json import NOT_JSON
+
+OLDEST_VERSION = "2025-03-31"
 
 
 class BadEvent(InvalidRequest):
@@ -195,6 +198,7 @@ class _Envelope(msgspec.Struct):
     type: str
     created: int
     data: _Data
+    api_version: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -212,9 +216,19 @@ def parse_event(body: bytes) -> Event:
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
         kind = HANDLED.get(envelope.type)
+        if kind is not None:
+            _check_version(envelope.api_version)
         found = None if kind is None else msgspec.json.decode(envelope.data.object, type=kind)
     except msgspec.ValidationError as error:
         raise BadEvent(f"the event is not as Stripe documents it: {error}") from None
     except NOT_JSON as error:
         raise BadEvent(f"the body is not JSON: {error}") from None
     return Event(envelope.id, envelope.type, envelope.created * 1000, found)
+
+
+def _check_version(version: str | None) -> None:
+    if version is not None and version[:10] < OLDEST_VERSION:
+        raise BadEvent(
+            f"the webhook endpoint has API version {version[:40]}: make it anew with {OLDEST_VERSION}.basil "
+            "or later, or its invoices and refunds cannot be understood"
+        )

@@ -157,6 +157,7 @@ async def test_events_that_do_not_concern_us_are_taken_and_ignored(
         (b'{"x": ' + b"[" * 100_000, "not JSON"),
         (json.dumps(event("refund.created", {"id": "re_1"})).encode(), "amount"),
         (json.dumps(event("invoice.paid", {"id": 7})).encode(), "id"),
+        (json.dumps({**event("invoice.paid", {}), "api_version": "2024-06-20"}).encode(), "2025-03-31.basil"),
     ],
 )
 async def test_a_signed_body_that_is_no_event_is_refused(shop: Serving, body: bytes, complaint: str) -> None:
