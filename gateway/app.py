@@ -32,7 +32,10 @@ from gateway.accounts.markups import Markups
 from gateway.accounts.models import Account
 from gateway.accounts.routes import key_routes
 from gateway.billing.billing import Billing
+from gateway.billing.credits import credit_routes
 from gateway.billing.routes import billing_routes
+from gateway.billing.stripe.routes import stripe_routes
+from gateway.billing.stripe.stripe_billing import StripeBilling
 from gateway.billing.usage import UsageReports
 from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
@@ -84,6 +87,7 @@ class App:
 
         self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
         self.billing = Billing(db, clock, low_balance=nanos_from_usd(settings.low_balance_usd))
+        self.stripe = _stripe(settings, db, clock, self.billing)
 
         self._catalog = catalog
         public_url = settings.resolved_public_url
@@ -159,6 +163,8 @@ class App:
             admin_key=self.settings.bootstrap_admin_key,
             starter_credit_usd=self.settings.starter_credit_usd,
         )
+        if self.stripe is not None:
+            await self.stripe.start()
         await self.broker.start()
         await self.engine.start()
         return first
@@ -169,6 +175,8 @@ class App:
         await self.broker.close()
         await self.credentials.close()
         await self._oauth_http.close()
+        if self.stripe is not None:
+            await self.stripe.close()
         await self.billing.close()
         await self._upstream.close()
         await self.db.close()
@@ -212,6 +220,8 @@ class App:
             key_routes(self.keys, self._clock),
             end_user_routes(EndUsers(self.db, self._clock)),
             billing_routes(self.billing, reports, self.keys, self._clock),
+            stripe_routes(self.stripe),
+            credit_routes(self.db, self.billing, operator_token=self.settings.operator_token),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
             tool_routes(self.broker),
@@ -227,6 +237,20 @@ class App:
 
         _render_errors(api)
         return api
+
+
+def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) -> StripeBilling | None:
+    if settings.stripe_secret_key is None:
+        return None
+    return StripeBilling(
+        db,
+        clock,
+        billing,
+        settings.stripe,
+        secret_key=settings.stripe_secret_key,
+        webhook_secrets=settings.stripe_webhook_secrets,
+        public_url=settings.resolved_public_url,
+    )
 
 
 def _render_errors(api: FastAPI) -> None:

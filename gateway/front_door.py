@@ -12,7 +12,9 @@ from kit.ids import new_uuid
 
 logger = logging.getLogger("heddle.http")
 
-PUBLIC_PATHS = frozenset({"/v1/mcp-catalog"})
+PUBLIC_PATHS = frozenset({"/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/billing/credits"})
+"""Paths below ``/v1`` without an API key: open, or with an authentication of their own."""
+
 MAX_SECRET_LENGTH = 512
 
 

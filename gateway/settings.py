@@ -8,9 +8,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from gateway.billing.stripe.settings import StripeSettings
 from kit.outbound import OutboundPolicy, parse_networks
 
 DEFAULT_FILE = "heddle.toml"
@@ -132,6 +141,10 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     metrics_token: str | None = Field(default=None, repr=False, min_length=16)
+    operator_token: str | None = Field(default=None, repr=False, min_length=16)
+    stripe_secret_key: str | None = Field(default=None, repr=False, pattern=r"^(sk|rk)_(test|live)_\w+$")
+    stripe_webhook_secret: str | None = Field(default=None, repr=False, validate_default=True)
+    stripe: StripeSettings = Field(default_factory=StripeSettings)
     max_tries: int = Field(default=3, ge=1, le=10)
     sim: Literal["auto", "on", "off"] = "auto"
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
@@ -147,6 +160,16 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"expected networks such as loopback or 10.0.0.0/8, {error}") from None
         return text
+
+    @field_validator("stripe_webhook_secret")
+    @classmethod
+    def _payments_arrive(cls, secret: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("stripe_secret_key") is not None and not _parts(secret):
+            raise ValueError(
+                "needed beside stripe_secret_key: without the events that it verifies nothing that is paid "
+                "would be credited"
+            )
+        return secret
 
     @field_validator("public_url")
     @classmethod
@@ -182,6 +205,11 @@ class Settings(BaseSettings):
         return (env_settings, init_settings)  # the environment wins over the file's values
 
     @property
+    def stripe_webhook_secrets(self) -> tuple[str, ...]:
+        """Several, separated by commas, while the endpoint's secret is rolled."""
+        return _parts(self.stripe_webhook_secret)
+
+    @property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / DATABASE_FILE}"
 
@@ -195,6 +223,11 @@ class Settings(BaseSettings):
     @property
     def outbound_policy(self) -> OutboundPolicy:
         return OutboundPolicy(parse_networks(self.allow_private_targets))
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    """What stands between the commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -8,11 +8,10 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from kit.caller import Caller, Standard
-from kit.errors import HeddleError, InvalidRequest, TooLarge
-from kit.json import NOT_JSON
+from kit.errors import HeddleError, InvalidRequest
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
-from kit.request_body import check_storable
+from kit.request_body import check_storable, read_json
 from threads.events import EventHub
 from threads.reading import TurnReader
 from threads.schemas import (
@@ -218,17 +217,7 @@ def _metadata_filter(request: Request) -> dict[str, str]:
 
 
 async def _json_object(request: Request, limit: int) -> dict[str, Any]:
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
-        pieces.append(piece)
-    try:
-        body = msgspec.json.decode(b"".join(pieces))
-    except NOT_JSON as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    body = await read_json(request, limit)
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")
     check_storable(body)

@@ -3,7 +3,8 @@
 Invariants (the tests in ``tests/gateway/billing`` try to break them):
 - a wallet's balance and free part never go below zero, whatever runs concurrently;
 - what a capped key has spent plus what it holds never passes its cap, nor an end user's its budget;
-- a request id is charged at most once; an entry id is credited at most once;
+- a request id is charged at most once; an entry id moves money at most once;
+- what an account owes is paid before anything else (``debt``);
 - the wallet's balance always equals the sum of its ledger entries;
 - what an account is told of (``alerts``) is written if and only if it happened.
 
@@ -19,6 +20,7 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from gateway.billing import alerts
+from gateway.billing.debt import repay, take_back
 from gateway.billing.errors import (
     EndUserBudgetReached,
     KeyCapReached,
@@ -28,7 +30,17 @@ from gateway.billing.errors import (
     WalletEmpty,
 )
 from gateway.billing.ledger import next_entry
-from gateway.billing.operations import Admit, Admitted, Credit, Operation, Payer, Settle, Settled
+from gateway.billing.operations import (
+    Admit,
+    Admitted,
+    Credit,
+    Debit,
+    Movement,
+    Operation,
+    Payer,
+    Settle,
+    Settled,
+)
 from gateway.billing.periods import resets_at_ms
 from gateway.billing.prices import TokenUsage
 from gateway.billing.rates import KeyRates, RateStatus
@@ -44,10 +56,10 @@ class BillingBatch:
     def __init__(
         self, session: Session, operations: Sequence[Operation], *, low_balance: Nanos = Nanos(0)
     ) -> None:
-        calls = [operation for operation in operations if not isinstance(operation, Credit)]
+        calls = [operation for operation in operations if not isinstance(operation, Movement)]
         self._session = session
         self._low_balance = low_balance
-        self._credited: set[tuple[str, str]] = set()
+        self._moved: set[tuple[str, str]] = set()
         self._rows = Rows(
             session,
             accounts={_account_of(operation) for operation in operations},
@@ -62,11 +74,17 @@ class BillingBatch:
 
     def apply(self, operation: Operation) -> Admitted | Settled | bool:
         """Raises PaymentRequired, RateLimited and other HeddleErrors for refusals; these move nothing."""
+        self._repay(operation)
+        outcome = self._dispatch(operation)
+        self._repay(operation)
+        return outcome
+
+    def _dispatch(self, operation: Operation) -> Admitted | Settled | bool:
         if isinstance(operation, Admit):
             return self._admit(operation)
         if isinstance(operation, Settle):
             return self._settle(operation)
-        return self._credit(operation)
+        return self._credit(operation) if isinstance(operation, Credit) else self._debit(operation)
 
     def write_back(self) -> None:
         self._rows.write_back()
@@ -209,7 +227,7 @@ class BillingBatch:
         if hold is not None:
             rows.release(op.request_id, payer.key_id)
         rows.usage[op.request_id] = _usage_row(op, charged)
-        return Settled(Nanos(charged), result)
+        return Settled(Nanos(charged), result, free=Nanos(wallet.available))
 
     def _chargeable(self, op: Settle, released: int, capped: Sequence[Capped]) -> int:
         """What of the cost is charged: all of it, unless it is above its hold and there is no more in the
@@ -228,13 +246,8 @@ class BillingBatch:
         """True if the money moved, False if this entry id was credited before."""
         if op.amount <= 0:
             raise InvalidRequest("a credit must be more than zero", param="amount_usd")
-        name = (op.account_id, op.entry_id)
-        known = select(LEDGER.c.id).where(
-            LEDGER.c.account_id == op.account_id, LEDGER.c.entry_id == op.entry_id
-        )
-        if name in self._credited or self._rows.connection.execute(known).first() is not None:
+        if not self._is_new(op):
             return False
-        self._credited.add(name)
         wallet = self._rows.wallet(op.account_id)
         self._rows.entries.append(
             next_entry(
@@ -248,6 +261,35 @@ class BillingBatch:
         )
         self._tell(alerts.of_credit(wallet, op.kind, op.amount, self._low_balance, op.now_ms))
         return True
+
+    def _debit(self, op: Debit) -> bool:
+        """True if the money moved, False if this entry id was debited before."""
+        if op.amount <= 0:
+            raise InvalidRequest("a debit must be more than zero", param="amount_usd")
+        if not self._is_new(op):
+            return False
+        wallet = self._rows.wallet(op.account_id)
+        before = wallet.balance_nanos
+        self._rows.entries.extend(take_back(wallet, op))
+        self._tell(alerts.of_low(wallet, before, self._low_balance, op.now_ms))
+        return True
+
+    def _is_new(self, op: Movement) -> bool:
+        """Whether this entry id has not moved money yet; from now on it has."""
+        name = (op.account_id, op.entry_id)
+        known = select(LEDGER.c.id).where(
+            LEDGER.c.account_id == op.account_id, LEDGER.c.entry_id == op.entry_id
+        )
+        if name in self._moved or self._rows.connection.execute(known).first() is not None:
+            return False
+        self._moved.add(name)
+        return True
+
+    def _repay(self, op: Operation) -> None:
+        """Pay what the account owes with what is free: before the operation, and with what it released."""
+        wallet = self._rows.wallet(_account_of(op))
+        if wallet.debt_nanos:
+            self._rows.entries.extend(repay(wallet, op.now_ms))
 
     def _ride(self, op: Settle) -> Any:
         """Run the rider in a savepoint: if it refuses, neither it nor the settlement happens."""
@@ -267,8 +309,16 @@ class BillingBatch:
             self._rows.events.append(event)
 
 
+def move(session: Session, movements: Sequence[Movement], *, low_balance: Nanos = Nanos(0)) -> None:
+    """Move money inside the caller's own transaction, with whatever else it writes."""
+    batch = BillingBatch(session, movements, low_balance=low_balance)
+    for movement in movements:
+        batch.apply(movement)
+    batch.write_back()
+
+
 def _account_of(operation: Operation) -> str:
-    return operation.account_id if isinstance(operation, Credit) else operation.payer.account_id
+    return operation.account_id if isinstance(operation, Movement) else operation.payer.account_id
 
 
 def _taken(rates: KeyRates | None, tokens: int) -> RateStatus | None:

@@ -36,6 +36,9 @@ from kit.money import Nanos
 
 logger = logging.getLogger("heddle.billing")
 
+Watcher = Callable[[str, Nanos], None]
+"""Told after each settlement: the account, and how much of its wallet is free."""
+
 HOLD_LIFETIME_MS = 30 * 60 * 1000
 """No call may run longer than this; a hold that is older belongs to a process that died."""
 REAP_EVERY_S = 30.0
@@ -87,6 +90,11 @@ class Billing:
         self._group: _Group | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reaper: asyncio.Task[None] | None = None
+        self._watchers: list[Watcher] = []
+
+    def on_settled(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` of every settlement. It must not block: it is called where calls end."""
+        self._watchers.append(watcher)
 
     async def start(self) -> None:
         """Begin reaping. On SQLite this process is the only one: whatever others held is released now."""
@@ -137,6 +145,9 @@ class Billing:
         operation = Settle(request_id, payer, outcome, self._clock.now_ms(), rider)
         settled = await asyncio.shield(self._enqueue(operation))
         assert isinstance(settled, Settled)
+        if settled.free is not None:
+            for watcher in self._watchers:
+                watcher(payer.account_id, settled.free)
         return settled
 
     async def credit(

@@ -2,6 +2,7 @@
 
 Invariants, per account:
 - the wallet's balance equals the sum of its entries' amounts, and the last entry's ``balance_after``;
+- its debt equals the sum of the entries of kind ``debt``;
 - ``seq`` is dense from 1; an entry's hash covers its content and the previous entry's hash;
 - an ``entry_id`` is written once: writing it again changes nothing.
 """
@@ -17,7 +18,7 @@ from sqlmodel import Session, col, select
 from gateway.billing.models import LedgerEntry, Wallet
 from kit.ids import new_id
 
-KINDS = ("topup", "debit", "refund", "adjustment", "credit", "tool")
+KINDS = ("topup", "debit", "refund", "adjustment", "credit", "tool", "debt")
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class WalletState:
     held_nanos: int
     ledger_seq: int
     ledger_hash: str
+    debt_nanos: int
     told: str = ""
 
     @property
@@ -87,7 +89,7 @@ class LedgerFault:
 
 def verify_account(session: Session, account_id: str) -> Iterator[LedgerFault]:
     """Recompute an account's chain and balance; yields every contradiction found."""
-    previous, balance, expected_seq = "", 0, 1
+    previous, balance, debt, expected_seq = "", 0, 0, 1
     entries = session.exec(
         select(LedgerEntry)
         .where(LedgerEntry.account_id == account_id)
@@ -101,6 +103,7 @@ def verify_account(session: Session, account_id: str) -> Iterator[LedgerFault]:
         if entry.previous_hash != previous or entry.hash != entry_hash(entry.model_dump()):
             yield LedgerFault(account_id, entry.seq, "the hash chain is broken")
         balance += entry.amount_nanos
+        debt += entry.amount_nanos if entry.kind == "debt" else 0
         if entry.balance_after_nanos != balance:
             yield LedgerFault(account_id, entry.seq, f"the balance after it should be {balance}")
         previous, expected_seq = entry.hash, expected_seq + 1
@@ -109,3 +112,5 @@ def verify_account(session: Session, account_id: str) -> Iterator[LedgerFault]:
         yield LedgerFault(
             account_id, expected_seq - 1, f"the wallet says {wallet.balance_nanos}, the ledger {balance}"
         )
+    if wallet is not None and wallet.debt_nanos != debt:
+        yield LedgerFault(account_id, expected_seq - 1, f"the wallet owes {wallet.debt_nanos}, not {debt}")

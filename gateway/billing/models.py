@@ -9,17 +9,20 @@ from kit.columns import big_int, json_column, reference
 
 
 class Wallet(SQLModel, table=True):
-    """An account's prepaid balance. ``held_nanos`` is promised to calls that are under way."""
+    """An account's prepaid balance. ``held_nanos`` is promised to calls that are under way; ``debt_nanos``
+    is what was taken back beyond what was free (see ``debt``)."""
 
     __tablename__ = "wallet"
     __table_args__ = (
         CheckConstraint("balance_nanos >= 0", name="wallet_never_negative"),
         CheckConstraint("held_nanos >= 0 AND held_nanos <= balance_nanos", name="holds_are_covered"),
+        CheckConstraint("debt_nanos >= 0", name="debt_never_negative"),
     )
 
     account_id: str = Field(primary_key=True, foreign_key="account.id")
     balance_nanos: int = Field(default=0, sa_column=big_int())
     held_nanos: int = Field(default=0, sa_column=big_int())
+    debt_nanos: int = Field(default=0, sa_column=big_int())
     ledger_seq: int = Field(default=0, sa_column=big_int())
     ledger_hash: str = ""
     told: str = ""

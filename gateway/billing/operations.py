@@ -1,4 +1,4 @@
-"""What the billing writer is asked to do: admit a call, settle it, move money into a wallet."""
+"""What the billing writer is asked to do: admit a call, settle it, move money into or out of a wallet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -88,11 +88,13 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``charged`` nanos were debited; ``result`` is what the rider returned. ``replayed``: nothing moved."""
+    """``charged`` nanos were debited, ``free`` ones are left; ``result`` is what the rider returned.
+    ``replayed``: nothing moved."""
 
     charged: Nanos
     result: Any = None
     replayed: bool = False
+    free: Nanos | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +109,17 @@ class Credit:
     now_ms: int
 
 
-Operation = Admit | Settle | Credit
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """Take money back out of a wallet (refund, dispute); once per entry id. See ``debt``."""
+
+    account_id: str
+    entry_id: str
+    kind: str
+    amount: Nanos
+    reference: str
+    now_ms: int
+
+
+Movement = Credit | Debit
+Operation = Admit | Settle | Movement

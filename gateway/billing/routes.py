@@ -128,6 +128,8 @@ def billing_routes(billing: Billing, reports: UsageReports, keys: ApiKeys, clock
             "balance_micros": micros(wallet.balance_nanos),
             "held_micros": micros(wallet.held_nanos),
             "held_usd": usd_text(wallet.held_nanos),
+            "owed_micros": micros(wallet.debt_nanos),
+            "owed_usd": usd_text(wallet.debt_nanos),
         }
 
     @router.get("/billing/ledger")

@@ -26,6 +26,7 @@ _wallets = Prepared(
         WALLET.c.held_nanos,
         WALLET.c.ledger_seq,
         WALLET.c.ledger_hash,
+        WALLET.c.debt_nanos,
         WALLET.c.told,
     )
     .where(OneOf(WALLET.c.account_id, "ids"))
@@ -71,6 +72,7 @@ _update_wallet = Prepared(
         held_nanos=bindparam("held_nanos"),
         ledger_seq=bindparam("ledger_seq"),
         ledger_hash=bindparam("ledger_hash"),
+        debt_nanos=bindparam("debt_nanos"),
         told=bindparam("told"),
     )
 )
@@ -393,5 +395,6 @@ def _wallet_values(wallet: WalletState) -> dict[str, Any]:
         "held_nanos": wallet.held_nanos,
         "ledger_seq": wallet.ledger_seq,
         "ledger_hash": wallet.ledger_hash,
+        "debt_nanos": wallet.debt_nanos,
         "told": wallet.told,
     }

@@ -7,6 +7,7 @@ import broker.models
 import connectors.models
 import gateway.accounts.models
 import gateway.billing.models
+import gateway.billing.stripe.models
 import gateway.outbox.models
 import threads.models
 import vault.models

@@ -104,6 +104,22 @@ def test_bad_toml_is_one_line_naming_the_file(tmp_path: Path, text: bytes) -> No
         ('bootstrap_admin_key = "hunter2hunter2"', "bootstrap_admin_key in {path} or HEDDLE_BOOTSTRAP"),
         ('allow_private_targets = "everything"', "allow_private_targets in {path} or HEDDLE_ALLOW_"),
         ('key_prefix = "no spaces "', "key_prefix in {path} or HEDDLE_KEY_PREFIX: "),
+        (
+            'stripe_secret_key = "pk_live_hunter2"',
+            "stripe_secret_key in {path} or HEDDLE_STRIPE_SECRET_KEY: ",
+        ),
+        ('stripe_secret_key = "sk_live_hunter2"', "stripe_webhook_secret in {path} or HEDDLE_STRIPE_WEB"),
+        (
+            'stripe_secret_key = "rk_live_hunter2"\nstripe_webhook_secret = " , "',
+            "stripe_webhook_secret in {path} or HEDDLE_STRIPE_WEBHOOK_SECRET: needed beside ",
+        ),
+        ('operator_token = "hunter2"', "operator_token in {path} or HEDDLE_OPERATOR_TOKEN: "),
+        ("[stripe]\nmin_usd = 0.1", "stripe.min_usd in {path}: "),
+        ("[stripe]\nmax_usd = 10.001", "stripe.max_usd in {path}: must be whole cents"),
+        ('[stripe]\nsuccess_url = "paid"', "stripe.success_url in {path}: expected an address"),
+        ("[stripe.packs.p]\nprice_usd = 10", "stripe.packs.p.credit_usd in {path}: "),
+        ("[stripe.packs.p]\nprice_usd = 10\ncredit_usd = nan", "stripe.packs.p.credit_usd in {path}: "),
+        ('[stripe.plans.p]\nprice_usd = -1\nallowance_usd = "5"', "stripe.plans.p.price_usd in {path}: "),
         ("starter_credit_usd = nan", "starter_credit_usd in {path} or HEDDLE_STARTER_CREDIT_USD: "),
         ("providers = 3", "providers in {path} or HEDDLE_PROVIDERS: "),
         ('[providers.p]\nurl = "x"', "providers.p.url in {path}: "),
@@ -137,8 +153,12 @@ def test_a_bad_variable_is_named(
 
 def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
     file = _file(
-        tmp_path, 'bootstrap_admin_key = "hunter2hunter2hunter2"\n[providers.p]\napi_key = "hunter2"\n'
+        tmp_path,
+        'bootstrap_admin_key = "hunter2hunter2hunter2"\noperator_token = "hunter2hunter2hunter2"\n'
+        'stripe_secret_key = "sk_live_hunter2"\nstripe_webhook_secret = "whsec_hunter2, whsec_2"\n'
+        '[providers.p]\napi_key = "hunter2"\n',
     )
+    assert load_settings(file).stripe_webhook_secrets == ("whsec_hunter2", "whsec_2")
     assert "hunter2" not in repr(load_settings(file))
 
 
