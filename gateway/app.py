@@ -30,7 +30,6 @@ from gateway.accounts.models import Account
 from gateway.accounts.routes import key_routes
 from gateway.billing.billing import Billing
 from gateway.billing.routes import billing_routes
-from gateway.billing.usage import UsageReports
 from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
@@ -48,6 +47,10 @@ from gateway.inference.upstream import Upstream
 from gateway.migrations import migrate
 from gateway.ops.routes import ops_routes
 from gateway.settings import BadSettings, Settings
+from gateway.usage.events import UsageEvents
+from gateway.usage.reports import UsageReports
+from gateway.usage.roller import Roller
+from gateway.usage.routes import usage_routes
 from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
 from kit.db import Database
@@ -79,6 +82,7 @@ class App:
 
         self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
         self.billing = Billing(db, clock)
+        self.roller = Roller(db, clock)
 
         self._catalog = catalog
         public_url = settings.resolved_public_url
@@ -153,6 +157,7 @@ class App:
             admin_key=self.settings.bootstrap_admin_key,
             starter_credit_usd=self.settings.starter_credit_usd,
         )
+        self.roller.start()
         await self.broker.start()
         await self.engine.start()
         return first
@@ -163,6 +168,7 @@ class App:
         await self.broker.close()
         await self.credentials.close()
         await self._oauth_http.close()
+        await self.roller.close()
         await self.billing.close()
         await self._upstream.close()
         await self.db.close()
@@ -197,11 +203,11 @@ class App:
         api = FastAPI(title="Heddle", version="0.1.0", docs_url=None, redoc_url=None)
         store = ThreadStore(self.db, self._clock)
         reader = TurnReader(self.db, self.engine.actions)
-        reports = UsageReports(self.db)
         for router in (
             ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
             key_routes(self.keys),
-            billing_routes(self.billing, reports, self.keys, self._clock),
+            billing_routes(self.billing),
+            usage_routes(UsageReports(self.db), UsageEvents(self.db), self.keys, self._clock),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
             tool_routes(self.broker),

@@ -7,6 +7,7 @@ which is enough because a secret carries 256 random bits.
 import asyncio
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -153,6 +154,12 @@ class ApiKeys:
         if row is None or row.account_id != account_id:
             raise NotFound(f"API key {key_id} not found")
         return row
+
+    async def some(self, account_id: str, key_ids: Sequence[str]) -> dict[str, ApiKey]:
+        """Those of the keys that are this account's, by id, also revoked ones."""
+        query = select(ApiKey).where(ApiKey.account_id == account_id, col(ApiKey.id).in_(key_ids))
+        async with self._db.session() as session:
+            return {key.id: key for key in (await session.exec(query)).all()}
 
     async def page(
         self, account_id: str, *, limit: int, before: tuple[int, str] | None, include_revoked: bool = False

@@ -34,6 +34,7 @@ _wallets = Prepared(
         WALLET.c.held_nanos,
         WALLET.c.ledger_seq,
         WALLET.c.ledger_hash,
+        WALLET.c.usage_rolled_until,
     )
     .where(OneOf(WALLET.c.account_id, "ids"))
     .order_by(WALLET.c.account_id)
@@ -194,6 +195,7 @@ class BillingBatch:
         released = held or 0
         wallet.held_nanos -= released
         cost = op.outcome.cost.nanos
+        at_ms = max(op.now_ms, wallet.usage_rolled_until)
         charged = min(cost, wallet.available) if cost > released else cost
         if charged:
             self._entries.append(
@@ -202,8 +204,8 @@ class BillingBatch:
                     entry_id=op.request_id,
                     kind="debit",
                     amount_nanos=-charged,
-                    reference=op.outcome.model,
-                    created_at=op.now_ms,
+                    reference=op.outcome.tool or op.outcome.model,
+                    created_at=at_ms,
                 )
             )
         spend = self._spends.get(op.payer.key_id)
@@ -214,7 +216,7 @@ class BillingBatch:
         if held is not None:
             del self._holds[op.request_id]
             self._gone_holds.append(op.request_id)
-        self._usage[op.request_id] = _usage_row(op, charged)
+        self._usage[op.request_id] = _usage_row(op, charged, at_ms)
         return Settled(Nanos(charged), result)
 
     def _credit(self, op: Credit) -> bool:
@@ -344,7 +346,8 @@ def _account_of(operation: Operation) -> str:
     return operation.account_id if isinstance(operation, Credit) else operation.payer.account_id
 
 
-def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
+def _usage_row(op: Settle, charged: int, at_ms: int) -> dict[str, Any]:
+    """The event of a settlement. ``at_ms`` is its time, but never one whose usage is summed up already."""
     payer, outcome = op.payer, op.outcome
     usage = outcome.usage
     return {
@@ -356,6 +359,7 @@ def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
         "turn_id": payer.turn_id,
         "provider": outcome.provider,
         "model": outcome.model,
+        "tool": outcome.tool,
         "status": outcome.status,
         "http_status": outcome.http_status,
         "error_code": outcome.error_code,
@@ -368,5 +372,5 @@ def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
         "shortfall_nanos": outcome.cost.nanos - charged,
         "breakdown": msgspec.json.encode(outcome.cost.breakdown).decode(),
         "latency_ms": outcome.latency_ms,
-        "created_at": op.now_ms,
+        "created_at": at_ms,
     }

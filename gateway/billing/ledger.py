@@ -29,6 +29,7 @@ class WalletState:
     held_nanos: int
     ledger_seq: int
     ledger_hash: str
+    usage_rolled_until: int = 0
 
     @property
     def available(self) -> int:

@@ -22,6 +22,8 @@ class Wallet(SQLModel, table=True):
     held_nanos: int = Field(default=0, sa_column=big_int())
     ledger_seq: int = Field(default=0, sa_column=big_int())
     ledger_hash: str = ""
+    usage_rolled_until: int = Field(default=0, sa_column=big_int())
+    """Usage events before this instant (Unix ms) are summed up in ``gateway.usage``; no new one is."""
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -76,6 +78,7 @@ class UsageEvent(SQLModel, table=True):
     __table_args__ = (
         Index("usage_event_by_account", "account_id", "created_at"),
         Index("usage_event_by_key", "key_id", "created_at"),
+        Index("usage_event_by_end_user", "account_id", "end_user_id", "created_at"),
     )
 
     id: str = Field(primary_key=True)
@@ -86,6 +89,8 @@ class UsageEvent(SQLModel, table=True):
     turn_id: str | None = None
     provider: str
     model: str
+    tool: str | None = None
+    """The tool that was called, where the event is for a tool that costs money and not for a model."""
     status: str
     http_status: int
     error_code: str | None = None

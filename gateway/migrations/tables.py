@@ -7,6 +7,7 @@ import broker.models
 import connectors.models
 import gateway.accounts.models
 import gateway.billing.models
+import gateway.usage.models
 import threads.models
 import vault.models
 
