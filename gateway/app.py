@@ -47,6 +47,8 @@ from gateway.inference.upstream import Upstream
 from gateway.migrations import migrate
 from gateway.ops.routes import ops_routes
 from gateway.settings import BadSettings, Settings
+from gateway.statements.routes import statement_routes
+from gateway.statements.statements import Statements
 from gateway.usage.events import UsageEvents
 from gateway.usage.reports import UsageReports
 from gateway.usage.roller import Roller
@@ -203,11 +205,13 @@ class App:
         api = FastAPI(title="Heddle", version="0.1.0", docs_url=None, redoc_url=None)
         store = ThreadStore(self.db, self._clock)
         reader = TurnReader(self.db, self.engine.actions)
+        usage_events = UsageEvents(self.db)
         for router in (
             ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
             key_routes(self.keys),
             billing_routes(self.billing),
-            usage_routes(UsageReports(self.db), UsageEvents(self.db), self.keys, self._clock),
+            usage_routes(UsageReports(self.db), usage_events, self.keys, self._clock),
+            statement_routes(Statements(usage_events, self._clock), self._account_name),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
             tool_routes(self.broker),

@@ -155,11 +155,13 @@ class ApiKeys:
             raise NotFound(f"API key {key_id} not found")
         return row
 
-    async def some(self, account_id: str, key_ids: Sequence[str]) -> dict[str, ApiKey]:
-        """Those of the keys that are this account's, by id, also revoked ones."""
-        query = select(ApiKey).where(ApiKey.account_id == account_id, col(ApiKey.id).in_(key_ids))
+    async def labels(self, account_id: str, key_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Name and prefix by id, of those of the keys that are this account's, also revoked ones."""
+        query = select(ApiKey.id, ApiKey.name, ApiKey.prefix).where(
+            ApiKey.account_id == account_id, col(ApiKey.id).in_(key_ids)
+        )
         async with self._db.session() as session:
-            return {key.id: key for key in (await session.exec(query)).all()}
+            return {key_id: (name, prefix) for key_id, name, prefix in (await session.exec(query)).all()}
 
     async def page(
         self, account_id: str, *, limit: int, before: tuple[int, str] | None, include_revoked: bool = False

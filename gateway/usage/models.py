@@ -31,9 +31,9 @@ class UsageTotal(SQLModel, table=True):
     __table_args__ = {"sqlite_with_rowid": False}
 
     account_id: str = Field(primary_key=True, foreign_key="account.id")
+    dimension: str = Field(primary_key=True)
     grain: str = Field(primary_key=True)
     start_ms: int = Field(sa_column=big_int(primary_key=True))
-    dimension: str = Field(primary_key=True)
     value: str = Field(primary_key=True)
     """Empty for the dimension ``all`` and for what has no value, e.g. usage of no end user."""
     cost_nanos: int = Field(sa_column=big_int())
@@ -49,14 +49,14 @@ class UsageSlice(SQLModel, table=True):
 
     __tablename__ = "usage_slice"
     __table_args__ = (
-        Index("usage_slice_by_key", "account_id", "key_id", "day_ms"),
+        Index("usage_slice_by_day", "account_id", "day_ms"),
         Index("usage_slice_by_end_user", "account_id", "end_user_id", "day_ms"),
         {"sqlite_with_rowid": False},
     )
 
     account_id: str = Field(primary_key=True, foreign_key="account.id")
-    day_ms: int = Field(sa_column=big_int(primary_key=True))
     key_id: str = Field(primary_key=True)
+    day_ms: int = Field(sa_column=big_int(primary_key=True))
     end_user_id: str = Field(primary_key=True)
     model: str = Field(primary_key=True)
     provider: str = Field(primary_key=True)

@@ -6,13 +6,15 @@ moment: it equals the sum over the events of its period, always.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, String, func, literal, select, union_all
+from sqlalchemy import BigInteger, Select, String, cast, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.usage.dimensions import (
     ALL,
+    COLUMNS,
+    DIMENSIONS,
     Dimension,
     GroupBy,
     day_of,
@@ -29,20 +31,22 @@ from kit.db import Database
 DEFAULT_TOP = 1_000
 
 
-@dataclass(frozen=True)
-class Sums:
-    """What was used by some calls together; ``input_tokens`` counts those of caches, too."""
+class Sums(NamedTuple):
+    """What some calls used together, as in ``models.SUMS``; ``input_tokens`` are those of no cache."""
 
-    cost_nanos: int
-    request_count: int
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
+    cost_nanos: int = 0
+    request_count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    @property
+    def total_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The usage of one value; ``value`` is empty for what has none, and a time in Unix ms for days."""
 
     value: str
@@ -54,7 +58,7 @@ class Groups:
     """The values that cost most, dearest first (days: in their order). ``truncated``: there are others."""
 
     rows: Sequence[Group]
-    truncated: bool
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,98 +75,109 @@ class UsageReports:
         self, wanted: UsageFilter, group_by: Sequence[GroupBy] = (), *, top: int = DEFAULT_TOP
     ) -> Report:
         """The totals of what is wanted, and for each of ``group_by`` at most ``top`` values."""
+        dimensions = [name for name in DIMENSIONS if name in group_by]
         async with self._db.snapshot() as session:
             connection = await session.connection()
             rolled = select(WALLET.c.usage_rolled_until).where(WALLET.c.account_id == wanted.account_id)
             rolled_ms = (await connection.execute(rolled)).scalar() or 0
-            whole = _grouped(_pieces(wanted, None, rolled_ms))
-            (total,) = (await connection.execute(whole)).all() or [("", *[0] * len(SUMS))]
-            by = {name: await _groups(connection, wanted, name, rolled_ms, top) for name in group_by}
-        return Report(_sums(total[1:]), by)
+            found = await _values(connection, wanted, dimensions, rolled_ms, top + 1)
+            days = await _days(connection, wanted, rolled_ms) if "day" in group_by else []
+        total = found[ALL][0].sums if found[ALL] else Sums()
+        groups = {name: Groups(found[name][:top], len(found[name]) > top) for name in dimensions}
+        by = {name: Groups(days) if name == "day" else groups[name] for name in group_by}
+        return Report(total, by)
 
 
-async def _groups(
-    connection: AsyncConnection, wanted: UsageFilter, by: GroupBy, rolled_ms: int, top: int
-) -> Groups:
-    pieces = _grouped(_pieces(wanted, by, rolled_ms))
-    if by == "tool":
-        pieces = pieces.where(pieces.selected_columns.value != "")
-    if by == "day":
-        found = (await connection.execute(pieces)).all()
-        days = sorted((Group(str(row[0]), _sums(row[1:])) for row in found), key=lambda day: int(day.value))
-        return Groups(days, truncated=False)
-    columns = pieces.selected_columns
-    dearest = pieces.order_by(columns.cost_nanos.desc(), columns.value).limit(top + 1)
-    rows = (await connection.execute(dearest)).all()
-    return Groups([Group(row[0], _sums(row[1:])) for row in rows[:top]], truncated=len(rows) > top)
-
-
-def _grouped(pieces: Sequence[Select[Any]]) -> Select[Any]:
-    """Value by value, the sum over all pieces of the period."""
-    united = union_all(*pieces).subquery("pieces")
-    return select(united.c.value, *(func.sum(united.c[name]).label(name) for name in SUMS)).group_by(
-        united.c.value
+async def _values(
+    connection: AsyncConnection,
+    wanted: UsageFilter,
+    dimensions: Sequence[Dimension],
+    rolled_ms: int,
+    top: int,
+) -> dict[str, list[Group]]:
+    """Per dimension the ``top`` dearest values; under ``ALL`` the total, if there is anything."""
+    cover = _cover(wanted, rolled_ms)
+    rest = union_all(*_rest(wanted, cover)).cte("rest")
+    everything = [rest.c[name] for name in SUMS]
+    parts = [select(literal(ALL, String).label("dimension"), literal("", String).label("value"), *everything)]
+    for name in dimensions:
+        value = rest.c[COLUMNS[name]]
+        part = select(literal(name, String), value, *everything)
+        parts.append(part.where(value != "") if name == "tool" else part)
+    if not wanted.narrowed:
+        columns = TOTAL.c.dimension, TOTAL.c.value, *(TOTAL.c[name] for name in SUMS)
+        named = [ALL, *dimensions]
+        parts += [select(*columns).where(*_totals(wanted, span, named)) for span in cover.spans]
+    united = union_all(*parts).subquery("united")
+    summed = (
+        select(united.c.dimension, united.c.value, *_added(united))
+        .group_by(united.c.dimension, united.c.value)
+        .subquery("summed")
     )
+    place = func.row_number().over(
+        partition_by=summed.c.dimension, order_by=(summed.c.cost_nanos.desc(), summed.c.value)
+    )
+    ranked = select(summed, place.label("place")).subquery("ranked")
+    query = select(ranked).where(ranked.c.place <= top).order_by(ranked.c.dimension, ranked.c.place)
+    found: dict[str, list[Group]] = {name: [] for name in (*dimensions, ALL)}
+    for row in (await connection.execute(query)).all():
+        found[row[0]].append(Group(row[1], Sums._make(row[2:8])))
+    return found
 
 
-def _pieces(wanted: UsageFilter, by: GroupBy | None, rolled_ms: int) -> list[Select[Any]]:
-    """Queries for the parts of the period, each with a ``value`` and its sums, disjoint and complete."""
-    period = wanted.from_ms, wanted.to_ms, rolled_ms
+async def _days(connection: AsyncConnection, wanted: UsageFilter, rolled_ms: int) -> list[Group]:
+    """The days that have usage, in their order."""
+    cover = _cover(wanted, rolled_ms, months=False)
+    rest = union_all(*_rest(wanted, cover)).subquery("rest")
+    parts = [select(rest.c.day_ms, *(rest.c[name] for name in SUMS))]
+    if not wanted.narrowed:
+        columns = day_of(TOTAL.c.start_ms), *(TOTAL.c[name] for name in SUMS)
+        parts += [select(*columns).where(*_totals(wanted, span, [ALL])) for span in cover.spans]
+    united = union_all(*parts).subquery("united")
+    query = select(united.c.day_ms, *_added(united)).group_by(united.c.day_ms).order_by(united.c.day_ms)
+    rows = (await connection.execute(query)).all()
+    return [Group(str(row[0]), Sums._make(row[1:7])) for row in rows]
+
+
+def _cover(wanted: UsageFilter, rolled_ms: int, *, months: bool = True) -> Cover:
     if wanted.narrowed:
-        cover = cover_with_slices(*period)
-        spans = [_of_slices(wanted, by, span) for span in cover.spans]
-    else:
-        cover = cover_with_totals(*period, months=by != "day")
-        spans = [_of_totals(wanted, by, span) for span in cover.spans]
-    return spans + _of_events(wanted, by, cover)
+        return cover_with_slices(wanted.from_ms, wanted.to_ms, rolled_ms)
+    return cover_with_totals(wanted.from_ms, wanted.to_ms, rolled_ms, months=months)
 
 
-def _of_totals(wanted: UsageFilter, by: GroupBy | None, span: Span) -> Select[Any]:
-    dimension = ALL if by is None or by == "day" else by
-    value = day_of(TOTAL.c.start_ms) if by == "day" else TOTAL.c.value
-    return select(value.label("value"), *(TOTAL.c[name] for name in SUMS)).where(
+def _added(rows: Any) -> list[Any]:
+    """The sums over some rows, as integers also where the database adds them up as decimals."""
+    return [cast(func.sum(rows.c[name]), BigInteger).label(name) for name in SUMS]
+
+
+def _totals(wanted: UsageFilter, span: Span, dimensions: Sequence[str]) -> tuple[Any, ...]:
+    return (
         TOTAL.c.account_id == wanted.account_id,
+        TOTAL.c.dimension.in_(dimensions),
         TOTAL.c.grain == span.grain,
         TOTAL.c.start_ms >= span.from_ms,
         TOTAL.c.start_ms < span.to_ms,
-        TOTAL.c.dimension == dimension,
     )
 
 
-def _of_slices(wanted: UsageFilter, by: GroupBy | None, span: Span) -> Select[Any]:
-    value = _value(by, SLICE.c.day_ms, in_slice)
-    return select(value.label("value"), *(SLICE.c[name] for name in SUMS)).where(
-        SLICE.c.account_id == wanted.account_id,
-        SLICE.c.day_ms >= span.from_ms,
-        SLICE.c.day_ms < span.to_ms,
-        *(in_slice(dimension) == held for dimension, held in wanted.narrowed.items()),
-    )
-
-
-def _of_events(wanted: UsageFilter, by: GroupBy | None, cover: Cover) -> list[Select[Any]]:
-    value = _value(by, day_of(EVENT.c.created_at), in_event)
-    columns = [added.label(name) for name, added in event_sums().items()]
+def _rest(wanted: UsageFilter, cover: Cover) -> list[Select[*tuple[Any, ...]]]:
+    """What has all dimensions: single events, and for a narrowed report the slices of whole days."""
+    of_event = [in_event(name).label(COLUMNS[name]) for name in DIMENSIONS]
+    added = [value.label(name) for name, value in event_sums().items()]
+    day_ms = day_of(EVENT.c.created_at).label("day_ms")
     ranges = cover.events or ((wanted.from_ms, wanted.from_ms),)  # there is always something to unite
-    return [select(value.label("value"), *columns).where(wanted.events(*part)) for part in ranges]
-
-
-def _value(by: GroupBy | None, day: ColumnElement[Any], column_of: Any) -> ColumnElement[Any]:
-    if by is None:
-        return literal("", String)
-    if by == "day":
-        return day
-    dimension: Dimension = by
-    column: ColumnElement[Any] = column_of(dimension)
-    return column
-
-
-def _sums(row: Sequence[Any]) -> Sums:
-    cost, requests, input_tokens, output_tokens, cache_read, cache_write = (int(value) for value in row)
-    return Sums(
-        cost_nanos=cost,
-        request_count=requests,
-        input_tokens=input_tokens + cache_read + cache_write,
-        output_tokens=output_tokens,
-        cache_read_tokens=cache_read,
-        cache_write_tokens=cache_write,
-    )
+    event: Select[*tuple[Any, ...]] = select(*of_event, day_ms, *added)
+    parts = [event.where(wanted.events(*part)) for part in ranges]
+    if wanted.narrowed:
+        columns = *(in_slice(name) for name in DIMENSIONS), SLICE.c.day_ms, *(SLICE.c[name] for name in SUMS)
+        held = [in_slice(name) == value for name, value in wanted.narrowed.items()]
+        parts += [
+            select(*columns).where(
+                SLICE.c.account_id == wanted.account_id,
+                SLICE.c.day_ms >= span.from_ms,
+                SLICE.c.day_ms < span.to_ms,
+                *held,
+            )
+            for span in cover.spans
+        ]
+    return parts

@@ -93,8 +93,9 @@ def add_events(connection: Connection, account_id: str, from_ms: int, to_ms: int
     )
     slices = select(
         literal(account_id, String),
+        combined.c.key_id,
         literal(floor("day", from_ms), BigInteger),
-        *(combined.c[COLUMNS[dimension]] for dimension in DIMENSIONS),
+        *(combined.c[COLUMNS[dimension]] for dimension in DIMENSIONS[1:]),
         *(combined.c[name] for name in SUMS),
     ).where(always())
     _add(connection, SLICE, slices)
@@ -109,9 +110,9 @@ def add_events(connection: Connection, account_id: str, from_ms: int, to_ms: int
     by_value = union_all(*split, whole).subquery("by_value")
     totals = select(
         literal(account_id, String),
+        by_value.c.dimension,
         literal("hour", String),
         literal(floor("hour", from_ms), BigInteger),
-        by_value.c.dimension,
         by_value.c.value,
         *(by_value.c[name] for name in SUMS),
     ).where(always())
@@ -122,12 +123,17 @@ def fold_hour(connection: Connection, account_id: str, hour_ms: int, *, into: Gr
     """Add the totals of a complete hour to those of its day or month; once per hour and grain."""
     hour = select(
         TOTAL.c.account_id,
+        TOTAL.c.dimension,
         literal(into, String),
         literal(floor(into, hour_ms), BigInteger),
-        TOTAL.c.dimension,
         TOTAL.c.value,
         *(TOTAL.c[name] for name in SUMS),
-    ).where(TOTAL.c.account_id == account_id, TOTAL.c.grain == "hour", TOTAL.c.start_ms == hour_ms)
+    ).where(
+        TOTAL.c.account_id == account_id,
+        TOTAL.c.dimension.in_((*DIMENSIONS, ALL)),  # the index begins with it
+        TOTAL.c.grain == "hour",
+        TOTAL.c.start_ms == hour_ms,
+    )
     _add(connection, TOTAL, hour)
 
 

@@ -72,11 +72,11 @@ def usage_routes(reports: UsageReports, events: UsageEvents, keys: ApiKeys, cloc
         answer = render_report(wanted, report, await _keys_of(wanted, report))
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
-    async def _keys_of(wanted: UsageFilter, report: Report) -> dict[str, Any]:
+    async def _keys_of(wanted: UsageFilter, report: Report) -> dict[str, tuple[str, str]]:
         groups = report.by.get("key")
         if groups is None:
             return {}
-        return await keys.some(wanted.account_id, [row.value for row in groups.rows])
+        return await keys.labels(wanted.account_id, [row.value for row in groups.rows])
 
     @router.get("/usage/events")
     async def usage_events(

@@ -1,14 +1,12 @@
 """JSON shapes and CSV columns of usage."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Row
 
-from gateway.accounts.models import ApiKey
 from gateway.billing.models import UsageEvent
 from gateway.usage.dimensions import GroupBy
 from gateway.usage.filter import UsageFilter
@@ -41,7 +39,7 @@ EVENT_COLUMNS = (
 )
 
 
-def render_report(wanted: UsageFilter, report: Report, keys: Mapping[str, ApiKey]) -> dict[str, Any]:
+def render_report(wanted: UsageFilter, report: Report, keys: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
     """``GET /v1/usage``: totals, then ``by_…`` for each group that was asked for."""
     total = report.total
     answer: dict[str, Any] = {
@@ -49,7 +47,7 @@ def render_report(wanted: UsageFilter, report: Report, keys: Mapping[str, ApiKey
         "to_ms": wanted.to_ms,
         "total_cost_micros": micros(total.cost_nanos),
         "total_cost_usd": usd_text(total.cost_nanos),
-        "total_input_tokens": total.input_tokens,
+        "total_input_tokens": total.total_input_tokens,
         "total_output_tokens": total.output_tokens,
         "total_cache_read_tokens": total.cache_read_tokens,
         "total_cache_write_tokens": total.cache_write_tokens,
@@ -62,18 +60,20 @@ def render_report(wanted: UsageFilter, report: Report, keys: Mapping[str, ApiKey
 
 
 def _render_sums(sums: Sums) -> dict[str, Any]:
-    rendered = asdict(sums)
-    return {"cost_micros": micros(rendered.pop("cost_nanos")), **rendered}
+    return {
+        "cost_micros": micros(sums.cost_nanos),
+        "request_count": sums.request_count,
+        "input_tokens": sums.total_input_tokens,
+        "output_tokens": sums.output_tokens,
+        "cache_read_tokens": sums.cache_read_tokens,
+        "cache_write_tokens": sums.cache_write_tokens,
+    }
 
 
-def _label_of_key(keys: Mapping[str, ApiKey]) -> Callable[[str], dict[str, Any]]:
+def _label_of_key(keys: Mapping[str, tuple[str, str]]) -> Callable[[str], dict[str, Any]]:
     def label(value: str) -> dict[str, Any]:
-        key = keys.get(value)
-        return {
-            "key_id": value,
-            "key_name": None if key is None else key.name,
-            "key_prefix": None if key is None else key.prefix,
-        }
+        name, prefix = keys.get(value, (None, None))
+        return {"key_id": value, "key_name": name, "key_prefix": prefix}
 
     return label
 

@@ -57,27 +57,28 @@ def _make_tables() -> None:
     op.create_table(
         "usage_total",
         sa.Column("account_id", sa.String(), nullable=False),
+        sa.Column("dimension", sa.String(), nullable=False),
         sa.Column("grain", sa.String(), nullable=False),
         sa.Column("start_ms", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("dimension", sa.String(), nullable=False),
         sa.Column("value", sa.String(), nullable=False),
         *_sum_columns(),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"]),
-        sa.PrimaryKeyConstraint("account_id", "grain", "start_ms", "dimension", "value"),
+        sa.PrimaryKeyConstraint("account_id", "dimension", "grain", "start_ms", "value"),
         sqlite_with_rowid=False,
     )
-    dimensions = ("key_id", "end_user_id", "model", "provider", "tool")
+    dimensions = ("end_user_id", "model", "provider", "tool")
     op.create_table(
         "usage_slice",
         sa.Column("account_id", sa.String(), nullable=False),
+        sa.Column("key_id", sa.String(), nullable=False),
         sa.Column("day_ms", sa.BigInteger(), autoincrement=False, nullable=False),
         *[sa.Column(name, sa.String(), nullable=False) for name in dimensions],
         *_sum_columns(),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"]),
-        sa.PrimaryKeyConstraint("account_id", "day_ms", *dimensions),
+        sa.PrimaryKeyConstraint("account_id", "key_id", "day_ms", *dimensions),
         sqlite_with_rowid=False,
     )
-    op.create_index("usage_slice_by_key", "usage_slice", ["account_id", "key_id", "day_ms"])
+    op.create_index("usage_slice_by_day", "usage_slice", ["account_id", "day_ms"])
     op.create_index("usage_slice_by_end_user", "usage_slice", ["account_id", "end_user_id", "day_ms"])
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from sqlmodel import select
@@ -21,8 +21,6 @@ from kit.clock import ManualClock
 from kit.db import Database
 from kit.ids import new_id
 from kit.money import Nanos
-
-NOTHING = Sums(0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -100,14 +98,12 @@ def wanted_events(events: Sequence[UsageEvent], wanted: UsageFilter) -> list[Usa
 
 
 def summed(events: Sequence[UsageEvent]) -> Sums:
-    total = NOTHING
+    total = Sums()
     for event in events:
-        cached = event.cache_read_tokens + event.cache_write_tokens
-        total = replace(
-            total,
+        total = Sums(
             cost_nanos=total.cost_nanos + event.cost_nanos,
             request_count=total.request_count + 1,
-            input_tokens=total.input_tokens + event.input_tokens + cached,
+            input_tokens=total.input_tokens + event.input_tokens,
             output_tokens=total.output_tokens + event.output_tokens,
             cache_read_tokens=total.cache_read_tokens + event.cache_read_tokens,
             cache_write_tokens=total.cache_write_tokens + event.cache_write_tokens,
