@@ -36,7 +36,6 @@ from gateway.billing.credits import credit_routes
 from gateway.billing.routes import billing_routes
 from gateway.billing.stripe.routes import stripe_routes
 from gateway.billing.stripe.stripe_billing import StripeBilling
-from gateway.billing.usage import UsageReports
 from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
@@ -55,6 +54,12 @@ from gateway.inference.upstream import Upstream
 from gateway.migrations import migrate
 from gateway.ops.routes import ops_routes
 from gateway.settings import BadSettings, Settings
+from gateway.statements.routes import statement_routes
+from gateway.statements.statements import Statements
+from gateway.usage.events import UsageEvents
+from gateway.usage.reports import UsageReports
+from gateway.usage.roller import Roller
+from gateway.usage.routes import usage_routes
 from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
 from kit.db import Database
@@ -88,6 +93,7 @@ class App:
         self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
         self.billing = Billing(db, clock, low_balance=nanos_from_usd(settings.low_balance_usd))
         self.stripe = _stripe(settings, db, clock, self.billing)
+        self.roller = Roller(db, clock)
 
         self._catalog = catalog
         public_url = settings.resolved_public_url
@@ -165,6 +171,7 @@ class App:
         )
         if self.stripe is not None:
             await self.stripe.start()
+        self.roller.start()
         await self.broker.start()
         await self.engine.start()
         return first
@@ -177,6 +184,7 @@ class App:
         await self._oauth_http.close()
         if self.stripe is not None:
             await self.stripe.close()
+        await self.roller.close()
         await self.billing.close()
         await self._upstream.close()
         await self.db.close()
@@ -214,14 +222,19 @@ class App:
         api = FastAPI(title="Heddle", version="0.1.0", docs_url=None, redoc_url=None)
         store = ThreadStore(self.db, self._clock)
         reader = TurnReader(self.db, self.engine.actions)
-        reports = UsageReports(self.db)
+        usage_events = UsageEvents(self.db)
+        end_users = EndUsers(self.db, self._clock)
         for router in (
             ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
             key_routes(self.keys, self._clock),
-            end_user_routes(EndUsers(self.db, self._clock)),
-            billing_routes(self.billing, reports, self.keys, self._clock),
+            end_user_routes(end_users),
+            billing_routes(self.billing),
             stripe_routes(self.stripe),
             credit_routes(self.db, self.billing, operator_token=self.settings.operator_token),
+            usage_routes(UsageReports(self.db), usage_events, self.keys, self._clock),
+            statement_routes(
+                Statements(usage_events, self._clock, markup=end_users.resale_markup), self._account_name
+            ),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
             tool_routes(self.broker),

@@ -1,6 +1,7 @@
 """Wall-clock time, injected so that tests can move it."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -26,3 +27,8 @@ class ManualClock:
 
     def advance(self, *, seconds: float) -> None:
         self._now_ms += round(seconds * 1000)
+
+
+def iso_time(at_ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds, e.g. ``2026-11-21T09:30:00.250Z``."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

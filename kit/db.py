@@ -106,6 +106,14 @@ class Database:
         async with AsyncSession(self._read_engine, expire_on_commit=False) as session:
             yield session
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading whose statements all see the database as it is at one moment."""
+        async with self.session() as session:
+            if self.dialect == "postgresql":  # on SQLite every transaction is one
+                await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
     async def write(self, write: Callable[[Session], T]) -> T:
         """Run ``write`` in a durable transaction; see GroupCommitWriter.submit for the contract."""
         return await self._writer.submit(write)

@@ -1,6 +1,7 @@
 """End users of an account: their budgets, what they are billed, and what the developer notes of them."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -60,6 +61,12 @@ class EndUsers:
         if row is None:
             raise NotFound(f"end user {end_user_id} not found")
         return row
+
+    async def resale_markup(self, account_id: str, end_user_id: str) -> Decimal:
+        """What the developer adds to the cost when billing this end user; 0 unless it said so."""
+        async with self._db.session() as session:
+            row = await session.get(EndUser, end_user_row_id(account_id, end_user_id))
+        return Decimal(row.markup) if row is not None and row.markup is not None else Decimal(0)
 
     async def page(self, account_id: str, *, limit: int, after: str | None) -> list[EndUser]:
         """Up to ``limit + 1`` end users, by their names."""

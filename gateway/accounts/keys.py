@@ -7,7 +7,7 @@ which is enough because a secret carries 256 random bits.
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -166,6 +166,14 @@ class ApiKeys:
         if row is None or row.account_id != account_id:
             raise NotFound(f"API key {key_id} not found")
         return row
+
+    async def labels(self, account_id: str, key_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Name and prefix by id, of those of the keys that are this account's, also revoked ones."""
+        query = select(ApiKey.id, ApiKey.name, ApiKey.prefix).where(
+            ApiKey.account_id == account_id, col(ApiKey.id).in_(key_ids)
+        )
+        async with self._db.session() as session:
+            return {key_id: (name, prefix) for key_id, name, prefix in (await session.exec(query)).all()}
 
     async def page(
         self, account_id: str, *, limit: int, before: tuple[int, str] | None, include_revoked: bool = False

@@ -201,6 +201,7 @@ class BillingBatch:
         balance_before = wallet.balance_nanos
         capped = self._limited(payer)
         charged = self._chargeable(op, released, capped)
+        at_ms = max(op.now_ms, wallet.usage_rolled_until)
         if charged:
             rows.entries.append(
                 next_entry(
@@ -208,8 +209,8 @@ class BillingBatch:
                     entry_id=op.request_id,
                     kind="debit",
                     amount_nanos=-charged,
-                    reference=op.outcome.model,
-                    created_at=op.now_ms,
+                    reference=op.outcome.tool or op.outcome.model,
+                    created_at=at_ms,
                 )
             )
             self._tell(alerts.of_low(wallet, balance_before, self._low_balance, op.now_ms))
@@ -226,7 +227,7 @@ class BillingBatch:
             rates.tokens.take(_tokens(op.outcome.usage))
         if hold is not None:
             rows.release(op.request_id, payer.key_id)
-        rows.usage[op.request_id] = _usage_row(op, charged)
+        rows.usage[op.request_id] = _usage_row(op, charged, at_ms)
         return Settled(Nanos(charged), result, free=Nanos(wallet.available))
 
     def _chargeable(self, op: Settle, released: int, capped: Sequence[Capped]) -> int:
@@ -336,7 +337,8 @@ def _tokens(usage: TokenUsage) -> int:
     return usage.total_input_tokens + usage.output_tokens
 
 
-def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
+def _usage_row(op: Settle, charged: int, at_ms: int) -> dict[str, Any]:
+    """The event of a settlement. ``at_ms`` is its time, but never one whose usage is summed up already."""
     payer, outcome = op.payer, op.outcome
     usage = outcome.usage
     return {
@@ -348,6 +350,7 @@ def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
         "turn_id": payer.turn_id,
         "provider": outcome.provider,
         "model": outcome.model,
+        "tool": outcome.tool,
         "status": outcome.status,
         "http_status": outcome.http_status,
         "error_code": outcome.error_code,
@@ -360,5 +363,5 @@ def _usage_row(op: Settle, charged: int) -> dict[str, Any]:
         "shortfall_nanos": outcome.cost.nanos - charged,
         "breakdown": msgspec.json.encode(outcome.cost.breakdown).decode(),
         "latency_ms": outcome.latency_ms,
-        "created_at": op.now_ms,
+        "created_at": at_ms,
     }

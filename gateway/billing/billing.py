@@ -7,7 +7,7 @@ a burst of requests costs one fsync, and a single request never waits for a batc
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -43,6 +43,8 @@ HOLD_LIFETIME_MS = 30 * 60 * 1000
 """No call may run longer than this; a hold that is older belongs to a process that died."""
 REAP_EVERY_S = 30.0
 NO_WARNING = Nanos(0)
+EXPORT_PAGE = 1_000
+"""Ledger entries that an export holds in memory at a time."""
 
 
 class _Group:
@@ -170,6 +172,20 @@ class Billing:
         query = query.order_by(col(LedgerEntry.seq).desc()).limit(limit + 1)
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
+
+    async def ledger_entries(self, account_id: str) -> AsyncIterator[list[LedgerEntry]]:
+        """Every entry, oldest first, ``EXPORT_PAGE`` at a time."""
+        query = select(LedgerEntry).where(LedgerEntry.account_id == account_id)
+        query = query.order_by(col(LedgerEntry.seq)).limit(EXPORT_PAGE)
+        last_seq = 0
+        while True:
+            async with self._db.session() as session:
+                entries = list((await session.exec(query.where(LedgerEntry.seq > last_seq))).all())
+            if entries:
+                yield entries
+                last_seq = entries[-1].seq
+            if len(entries) < EXPORT_PAGE:
+                return
 
     # --- group commit -----------------------------------------------------------------------------
 

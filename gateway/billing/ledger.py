@@ -32,6 +32,7 @@ class WalletState:
     ledger_hash: str
     debt_nanos: int
     told: str = ""
+    usage_rolled_until: int = 0
 
     @property
     def available(self) -> int:

@@ -27,6 +27,8 @@ class Wallet(SQLModel, table=True):
     ledger_hash: str = ""
     told: str = ""
     """What its account has been told of its level: nothing, ``low`` or ``empty``."""
+    usage_rolled_until: int = Field(default=0, sa_column=big_int())
+    """Usage events before this instant (Unix ms) are summed up in ``gateway.usage``; no new one is."""
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -112,6 +114,8 @@ class UsageEvent(SQLModel, table=True):
     turn_id: str | None = None
     provider: str
     model: str
+    tool: str | None = None
+    """The tool that was called, where the event is for a tool that costs money and not for a model."""
     status: str
     http_status: int
     error_code: str | None = None

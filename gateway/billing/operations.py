@@ -73,6 +73,8 @@ class CallOutcome:
     cost: Cost = field(default_factory=lambda: Cost(Nanos(0), []))
     error_code: str | None = None
     latency_ms: int = 0
+    tool: str | None = None
+    """The tool that was called, for a call that is billed as a tool's; ``model`` is empty then."""
 
 
 @dataclass(frozen=True, slots=True)

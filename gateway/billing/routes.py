@@ -1,50 +1,34 @@
-"""Usage, balance and ledger over HTTP (admin)."""
+"""Balance and ledger over HTTP (admin)."""
 
+from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
 
-from gateway.accounts.keys import ApiKeys
 from gateway.billing.billing import Billing
-from gateway.billing.models import LedgerEntry, UsageEvent
-from gateway.billing.usage import UsageFilter, UsageReports
+from gateway.billing.models import LedgerEntry
 from kit.caller import Admin
-from kit.clock import Clock
-from kit.errors import InvalidRequest
+from kit.clock import iso_time
+from kit.csv_text import Cell, csv_response, csv_stream
 from kit.money import micros, usd_text
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
-Millis = Annotated[int | None, Query(ge=0, le=2**53)]
 
-THIRTY_DAYS_MS = 30 * 24 * 3600 * 1000
-
-
-def render_usage_event(event: UsageEvent) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "object": "usage_event",
-        "key_id": event.key_id,
-        "end_user_id": event.end_user_id,
-        "thread_id": event.thread_id,
-        "turn_id": event.turn_id,
-        "provider": event.provider,
-        "model": event.model,
-        "status": event.status,
-        "http_status": event.http_status,
-        "error_code": event.error_code,
-        "estimated": event.estimated,
-        "input_tokens": event.input_tokens,
-        "output_tokens": event.output_tokens,
-        "cache_read_tokens": event.cache_read_tokens,
-        "cache_write_tokens": event.cache_write_tokens,
-        "cost_micros": micros(event.cost_nanos),
-        "cost_usd": usd_text(event.cost_nanos),
-        "shortfall_usd": usd_text(event.shortfall_nanos),
-        "breakdown": event.breakdown,
-        "latency_ms": event.latency_ms,
-        "created_at": event.created_at,
-    }
+LEDGER_COLUMNS = (
+    "seq",
+    "created_at",
+    "id",
+    "entry_id",
+    "kind",
+    "amount_usd",
+    "balance_after_usd",
+    "reference",
+    "previous_hash",
+    "hash",
+)
 
 
 def render_ledger_entry(entry: LedgerEntry) -> dict[str, Any]:
@@ -64,61 +48,23 @@ def render_ledger_entry(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def billing_routes(billing: Billing, reports: UsageReports, keys: ApiKeys, clock: Clock) -> APIRouter:
+def _ledger_cells(entry: LedgerEntry) -> list[Cell]:
+    return [
+        entry.seq,
+        iso_time(entry.created_at),
+        entry.id,
+        entry.entry_id,
+        entry.kind,
+        Decimal(usd_text(entry.amount_nanos)),
+        Decimal(usd_text(entry.balance_after_nanos)),
+        entry.reference,
+        entry.previous_hash,
+        entry.hash,
+    ]
+
+
+def billing_routes(billing: Billing) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["billing"])
-
-    def period(from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
-        end = to_ms if to_ms is not None else clock.now_ms() + 1
-        start = from_ms if from_ms is not None else max(0, end - THIRTY_DAYS_MS)
-        if start > end:
-            raise InvalidRequest("from_ms must not be after to_ms", param="from_ms")
-        return start, end
-
-    @router.get("/usage")
-    async def usage(caller: Admin, from_ms: Millis = None, to_ms: Millis = None) -> dict[str, Any]:
-        start, end = period(from_ms, to_ms)
-        return await reports.report(UsageFilter(caller.account_id, start, end))
-
-    @router.get("/usage/events")
-    async def usage_events(
-        caller: Admin,
-        from_ms: Millis = None,
-        to_ms: Millis = None,
-        limit: Limit = DEFAULT_LIMIT,
-        cursor: str | None = None,
-    ) -> dict[str, Any]:
-        start, end = period(from_ms, to_ms)
-        before = decode_cursor(cursor, int, str) if cursor else None
-        wanted = UsageFilter(caller.account_id, start, end)
-        rows = await reports.events(wanted, limit=limit, before=before)
-        return page(rows, limit, render_usage_event, lambda row: (row.created_at, row.id))
-
-    @router.get("/keys/{key_id}/usage")
-    async def key_usage(
-        key_id: str,
-        caller: Admin,
-        from_ms: Millis = 0,
-        to_ms: Millis = None,
-        limit: Limit = DEFAULT_LIMIT,
-        cursor: str | None = None,
-    ) -> dict[str, Any]:
-        key = await keys.get(caller.account_id, key_id)
-        start, end = period(from_ms, to_ms)
-        wanted = UsageFilter(caller.account_id, start, end, key_id=key_id)
-        report = await reports.report(wanted)
-        before = decode_cursor(cursor, int, str) if cursor else None
-        rows = await reports.events(wanted, limit=limit, before=before)
-        events = page(rows, limit, render_usage_event, lambda row: (row.created_at, row.id))
-        return {
-            "key_id": key_id,
-            "cost_micros": report["total_cost_micros"],
-            "cap_micros": None if key.cap_nanos is None else micros(key.cap_nanos),
-            "request_count": report["request_count"],
-            "by_model": report["by_model"],
-            "events": events["data"],
-            "has_more": events["has_more"],
-            "next_cursor": events["next_cursor"],
-        }
 
     @router.get("/billing/balance")
     async def balance(caller: Admin) -> dict[str, Any]:
@@ -139,5 +85,13 @@ def billing_routes(billing: Billing, reports: UsageReports, keys: ApiKeys, clock
         before = int(decode_cursor(cursor, int)[0]) if cursor else None
         rows = await billing.ledger_page(caller.account_id, limit=limit, before_seq=before)
         return page(rows, limit, render_ledger_entry, lambda row: (row.seq,))
+
+    @router.get("/billing/ledger.csv")
+    async def ledger_csv(caller: Admin) -> StreamingResponse:
+        async def rows() -> AsyncIterator[list[list[Cell]]]:
+            async for entries in billing.ledger_entries(caller.account_id):
+                yield [_ledger_cells(entry) for entry in entries]
+
+        return csv_response(csv_stream(LEDGER_COLUMNS, rows()), "ledger.csv")
 
     return router

@@ -28,6 +28,7 @@ _wallets = Prepared(
         WALLET.c.ledger_hash,
         WALLET.c.debt_nanos,
         WALLET.c.told,
+        WALLET.c.usage_rolled_until,
     )
     .where(OneOf(WALLET.c.account_id, "ids"))
     .order_by(WALLET.c.account_id)

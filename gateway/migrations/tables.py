@@ -9,6 +9,7 @@ import gateway.accounts.models
 import gateway.billing.models
 import gateway.billing.stripe.models
 import gateway.outbox.models
+import gateway.usage.models
 import threads.models
 import vault.models
 

