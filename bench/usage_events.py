@@ -11,12 +11,12 @@ from gateway.usage.rollup import roll_step
 
 err = Console(stderr=True, highlight=False)
 ACCOUNT = "acct_019aa1b2c3d47e5f8a9b0c1d2e3f4a5b"
-MONTH_MS = 1_793_491_200_000
-"""2026-11-01T00:00Z; the 21 days from then on are what is filled."""
+MONTH_MS = 4_107_542_400_000
+"""2100-03-01T00:00Z: a month that no server sums up by itself. Not quite 21 days of it are filled."""
 NOW_MS = MONTH_MS + 21 * 86_400_000 - 7 * 3_600_000 - 1_234_567
 MODELS, PROVIDERS = 8, 3
-TAIL_EVENTS, TAIL_MS = 2_000, 5_000
-"""The burst that the sums have not reached yet: 400 calls a second since the last roll."""
+TAIL_EVENTS, TAIL_MS = 1_000, 3_000
+"""What the sums have not reached yet: a busy server is up to three seconds behind, here at 333 calls/s."""
 INSERT_AT_ONCE = 1_000_000
 ROLL_AT_ONCE = 100_000
 

@@ -49,8 +49,9 @@ class UsageSlice(SQLModel, table=True):
 
     __tablename__ = "usage_slice"
     __table_args__ = (
-        Index("usage_slice_by_day", "account_id", "day_ms"),
         Index("usage_slice_by_end_user", "account_id", "end_user_id", "day_ms"),
+        Index("usage_slice_by_model", "account_id", "model", "day_ms"),
+        Index("usage_slice_by_provider", "account_id", "provider", "day_ms"),
         {"sqlite_with_rowid": False},
     )
 

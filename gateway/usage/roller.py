@@ -11,8 +11,8 @@ from kit.db import Database
 
 logger = logging.getLogger("heddle.usage")
 
-ROLL_EVERY_S = 5.0
-LAG_MS = 2_000
+ROLL_EVERY_S = 2.0
+LAG_MS = 1_000
 """How far behind the clock the sums stay, so that calls which are being settled keep their own time."""
 
 

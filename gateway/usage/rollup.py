@@ -18,7 +18,7 @@ from gateway.usage.models import SUMS
 from gateway.usage.periods import HOUR_MS, Grain, floor
 from gateway.usage.tables import EVENT, SLICE, TOTAL, WALLET
 
-STEP_EVENTS = 1_000
+STEP_EVENTS = 500
 """Events of one step: a settlement that comes meanwhile waits for it, some milliseconds."""
 
 

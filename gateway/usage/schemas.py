@@ -55,12 +55,13 @@ def render_report(wanted: UsageFilter, report: Report, keys: Mapping[str, tuple[
     }
     for name, groups in report.by.items():
         label = _label_of_key(keys) if name == "key" else _LABELS[name]
-        answer[f"by_{name}"] = [{**label(row.value), **_render_sums(row.sums)} for row in groups.rows]
+        answer[f"by_{name}"] = [_render_group(label(value), sums) for value, sums in groups.rows]
     return {**answer, "truncated": [name for name, groups in report.by.items() if groups.truncated]}
 
 
-def _render_sums(sums: Sums) -> dict[str, Any]:
+def _render_group(label: dict[str, Any], sums: Sums) -> dict[str, Any]:
     return {
+        **label,
         "cost_micros": micros(sums.cost_nanos),
         "request_count": sums.request_count,
         "input_tokens": sums.total_input_tokens,

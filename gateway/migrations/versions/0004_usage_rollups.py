@@ -77,8 +77,9 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("account_id", "key_id", "day_ms", *dimensions),
         sqlite_with_rowid=False,
     )
-    op.create_index("usage_slice_by_day", "usage_slice", ["account_id", "day_ms"])
-    op.create_index("usage_slice_by_end_user", "usage_slice", ["account_id", "end_user_id", "day_ms"])
+    for name in ("end_user", "model", "provider"):
+        column = "end_user_id" if name == "end_user" else name
+        op.create_index(f"usage_slice_by_{name}", "usage_slice", ["account_id", column, "day_ms"])
 
 
 def _sum_columns() -> list[sa.Column[int]]:
