@@ -115,9 +115,9 @@ def test_totals_are_the_sums_of_their_parts(events: list[Event], markup: Decimal
     ("name", "hours"),
     [("2026-11", 30 * 24), ("2026-12", 31 * 24), ("2028-02", 29 * 24), ("1970-01", 31 * 24)],
 )
-def test_a_month_is_a_calendar_month_in_utc(name: str, days: int) -> None:
+def test_a_month_is_a_calendar_month_in_utc(name: str, hours: int) -> None:
     month = Month.named(name)
-    assert month.to_ms - month.from_ms == days * 24 * 3_600_000
+    assert month.to_ms - month.from_ms == hours * 3_600_000
     assert Month.of(month.from_ms) == Month.of(month.to_ms - 1) == month
     assert Month.of(month.to_ms) != month
 
