@@ -10,6 +10,7 @@ from sqlmodel import select
 
 from gateway.accounts.keys import NewKey, hash_secret
 from gateway.accounts.models import Account, ApiKey
+from kit.money import micros, usd_text
 from tests.gateway.serving import Serving
 
 MESSAGE = {"model": "sim-small", "max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}
@@ -127,11 +128,13 @@ async def test_a_lowered_cap_binds_the_next_call(heddle: Serving) -> None:
     minted = await heddle.mint(max_spend_usd=1)
     send = {"json": MESSAGE, "headers": _as(minted["secret"])}
     assert (await heddle.http.post("/v1/messages", **send)).status_code == 200  # type: ignore[arg-type]
-    await heddle.http.patch(f"/v1/keys/{minted['id']}", json={"max_spend_usd": 0})
+    (event,) = await heddle.usage_events()
+    lowered = {"max_spend_usd": usd_text(event.cost_nanos)}  # below what is spent it would be refused
+    assert (await heddle.http.patch(f"/v1/keys/{minted['id']}", json=lowered)).status_code == 200
     refused = await heddle.http.post("/v1/messages", **send)  # type: ignore[arg-type]
     error = _error(refused, 402, "key_cap_reached")
     assert error["type"] == "billing_error"
-    assert error["cap_micros"] == 0
+    assert error["cap_micros"] == error["spent_micros"] == micros(event.cost_nanos)
 
 
 async def test_a_revoked_key_stops_at_once(heddle: Serving) -> None:
