@@ -8,6 +8,10 @@ from contextlib import asynccontextmanager, nullcontext
 import uvicorn
 from starlette.types import ASGIApp
 
+KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection (5 s in httpx): a server that closes first meets, now and then,
+a request that is already on its way, and the client sees it fail."""
+
 
 @asynccontextmanager
 async def served(
@@ -25,6 +29,7 @@ async def served(
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = uvicorn.Server(config)
     # The process that runs this handles its own signals.

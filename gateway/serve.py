@@ -85,6 +85,7 @@ async def _serve_app(
             access_log=False,
             log_config=None,
             timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=settings.keep_alive_s,
             server_header=False,
             proxy_headers=False,  # nothing here reads the peer's address or scheme
         )

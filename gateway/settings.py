@@ -136,6 +136,7 @@ class Settings(BaseSettings):
     low_balance_usd: Decimal = Field(default=Decimal(1), ge=0, le=1_000_000)
     markup: Decimal = Field(default=Decimal("0.07"), ge=0, le=10)
     cors_origins: str = "*"
+    keep_alive_s: int = Field(default=75, ge=1, le=3600)
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)

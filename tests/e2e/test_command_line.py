@@ -163,3 +163,18 @@ def test_credit_is_granted_and_the_ledger_verified(tmp_path: Path) -> None:
     assert "sound" in verified.stdout
     assert "between" in the_one_line(heddle(tmp_path, "credits", "grant", "0"))
     assert "AMOUNT" in the_one_line(heddle(tmp_path, "credits", "grant", "NaN"))
+
+
+def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) -> None:
+    process = HeddleProcess(tmp_path, HEDDLE_KEEP_ALIVE_S="1")
+    process.start()
+    with socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: heddle\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
+        idle_since = time.monotonic()
+        assert connection.recv(65536) == b""
+        assert time.monotonic() - idle_since > 0.9
+    process.close()
