@@ -44,8 +44,9 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Compiled modules are kept whatever the environment says: the tests start many processes.
 test: check
-	$(BIN)/python -m pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 bench: $(DEV)
 	$(BIN)/python -m bench.gateway

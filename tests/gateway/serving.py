@@ -1,7 +1,7 @@
 """Heddle as it runs, on a loopback port: the whole App before a simulated (or given) provider."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gateway.inference.providers import Provider, sim_provider
 from gateway.loopback import served
 from gateway.settings import Settings
 from gateway.sim.server import sim_server
+from tests.schema import create_sqlite
 
 ADMIN_KEY = "ak_live_test_admin_0123456789"
 TIMEOUT_S = 20.0
@@ -65,12 +66,17 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Run Heddle with these settings, before the simulated provider unless others are behind it."""
     chosen = Settings(data_dir=data_dir, bootstrap_admin_key=ADMIN_KEY, **settings)
-    async with sim_server() as sim_url:
-        on = behind if behind is not None else {"sim": sim_provider(sim_url)}
-        async with running(chosen, on) as app, served(lambda _url: app.asgi) as base_url:
-            headers = {"x-api-key": ADMIN_KEY}
-            async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=TIMEOUT_S) as http:
-                yield Serving(app, base_url, ADMIN_KEY, http)
+    if chosen.database_url is None:
+        data_dir.mkdir(exist_ok=True)
+        create_sqlite(chosen.resolved_database_url)
+    async with AsyncExitStack() as stack:
+        if behind is None:
+            behind = {"sim": sim_provider(await stack.enter_async_context(sim_server()))}
+        app = await stack.enter_async_context(running(chosen, behind))
+        base_url = await stack.enter_async_context(served(lambda _url: app.asgi))
+        headers = {"x-api-key": ADMIN_KEY}
+        http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=TIMEOUT_S, verify=False)
+        yield Serving(app, base_url, ADMIN_KEY, await stack.enter_async_context(http))
 
 
 @pytest.fixture

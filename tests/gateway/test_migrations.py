@@ -25,8 +25,8 @@ from kit.clock import ManualClock
 from kit.db import Database, parse_database_url, sync_engine
 
 
-def test_migrations_and_models_agree(database_url: str) -> None:
-    url = parse_database_url(database_url)
+def test_migrations_and_models_agree(empty_database_url: str) -> None:
+    url = parse_database_url(empty_database_url)
     migrate(url)
     migrate(url)  # a second run changes nothing
     engine = sync_engine(url, writing=False)
@@ -37,26 +37,26 @@ def test_migrations_and_models_agree(database_url: str) -> None:
     assert differences == []
 
 
-def test_processes_that_start_together_migrate_once(database_url: str, tmp_path: Path) -> None:
+def test_processes_that_start_together_migrate_once(empty_database_url: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gateway.cli", "migrate"]
-    environment = {**os.environ, "HEDDLE_DATABASE_URL": database_url, "HEDDLE_DATA_DIR": str(tmp_path)}
+    environment = {**os.environ, "HEDDLE_DATABASE_URL": empty_database_url, "HEDDLE_DATA_DIR": str(tmp_path)}
     together = [
         subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(4)
     ]
     for process in together:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
-    engine = sync_engine(parse_database_url(database_url), writing=False)
+    engine = sync_engine(parse_database_url(empty_database_url), writing=False)
     with engine.connect() as connection:
         versions = connection.execute(text("SELECT version_num FROM alembic_version")).all()
     engine.dispose()
     assert len(versions) == 1
 
 
-async def test_processes_that_start_together_make_one_account(database_url: str) -> None:
-    url = parse_database_url(database_url)
+async def test_processes_that_start_together_make_one_account(empty_database_url: str) -> None:
+    url = parse_database_url(empty_database_url)
     migrate(url)
-    several = [Database(database_url) for _ in range(4)]
+    several = [Database(empty_database_url) for _ in range(4)]
     clock = ManualClock()
 
     async def start(db: Database) -> str:
@@ -78,8 +78,8 @@ async def test_processes_that_start_together_make_one_account(database_url: str)
 
 
 @pytest.mark.parametrize("change", ["UPDATE ledger_entry SET amount_nanos = 1", "DELETE FROM ledger_entry"])
-def test_the_database_refuses_to_change_the_ledger(database_url: str, change: str) -> None:
-    url = parse_database_url(database_url)
+def test_the_database_refuses_to_change_the_ledger(empty_database_url: str, change: str) -> None:
+    url = parse_database_url(empty_database_url)
     migrate(url)
     engine = sync_engine(url)
     with engine.begin() as connection:

@@ -3,7 +3,6 @@ every step."""
 
 import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 from hypothesis import settings
@@ -24,7 +23,7 @@ from kit.db import parse_database_url, sync_engine
 from kit.errors import HeddleError
 from kit.money import Nanos
 from tests.gateway.billing.conftest import ONE_TOKEN_USD, outcome
-from tests.schema import create_schema
+from tests.schema import create_sqlite
 
 ACCOUNT = "acct_machine"
 KEYS = {"free": (None, "lifetime"), "capped": (20_000, "lifetime"), "daily": (8_000, "day")}
@@ -38,15 +37,6 @@ crashes = st.sampled_from([False, False, False, True])
 payers = st.tuples(st.sampled_from(sorted(KEYS)), st.sampled_from([None, *sorted(BUDGETS), "nobody"]))
 
 
-@cache
-def _empty_database() -> bytes:
-    """The bytes of a database with the schema and nothing in it."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "empty.db"
-        create_schema(f"sqlite:///{file}")
-        return file.read_bytes()
-
-
 class Books(RuleBasedStateMachine):
     """Groups of operations against one account's rows on a real database."""
 
@@ -55,9 +45,9 @@ class Books(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        file = Path(self._folder.name) / "books.db"
-        file.write_bytes(_empty_database())
-        self._engine = sync_engine(parse_database_url(f"sqlite:///{file}"))
+        url = f"sqlite:///{Path(self._folder.name) / 'books.db'}"
+        create_sqlite(url)
+        self._engine = sync_engine(parse_database_url(url))
         self._now = START_MS
         self._number = 0
         self._payers: dict[str, Payer] = {}

@@ -21,8 +21,8 @@ from tests.gateway.usage.conftest import summed, summed_by, wanted_events
 START = 1_795_000_000_000
 
 
-def upgrade(database_url: str, revision: str, then: list[dict[str, Any]] | None = None) -> None:
-    engine = sync_engine(parse_database_url(database_url))
+def upgrade(url: str, revision: str, then: list[dict[str, Any]] | None = None) -> None:
+    engine = sync_engine(parse_database_url(url))
     config = Config()
     config.set_main_option("script_location", str(Path(gateway.migrations.__file__).parent))
     config.attributes["engine"] = engine
@@ -55,12 +55,12 @@ def old_events() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-async def test_old_events_are_summed_up(database_url: str) -> None:
+async def test_old_events_are_summed_up(empty_database_url: str) -> None:
     rows = old_events()
-    upgrade(database_url, "0001", rows)
-    upgrade(database_url, "head")
+    upgrade(empty_database_url, "0001", rows)
+    upgrade(empty_database_url, "head")
     events = [UsageEvent(**row) for row in rows]
-    db = Database(database_url)
+    db = Database(empty_database_url)
     last = rows[-1]["created_at"]
     try:
         for _ in range(2):
