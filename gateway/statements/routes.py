@@ -9,8 +9,7 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from gateway.statements.page import statement_page
-from gateway.statements.pdf import statement_pdf
-from gateway.statements.printed import printed
+from gateway.statements.printed import Printed, printed
 from gateway.statements.schemas import COLUMNS, render_statement, statement_rows
 from gateway.statements.statement import Month
 from gateway.statements.statements import Statements
@@ -38,7 +37,7 @@ def statement_routes(statements: Statements, account_name: Callable[[str], Await
         page = printed(found, await account_name(caller.account_id))
         if format == "html":
             return statement_page(page)
-        file = await asyncio.to_thread(statement_pdf, page)
+        file = await asyncio.to_thread(_pdf, page)
         return Response(file, media_type="application/pdf", headers=_download(found.month, "pdf"))
 
     return router
@@ -47,3 +46,9 @@ def statement_routes(statements: Statements, account_name: Callable[[str], Await
 def _download(month: Month, extension: str) -> dict[str, str]:
     disposition = f'attachment; filename="statement-{month.name}.{extension}"'
     return {"content-disposition": disposition, "cache-control": "no-store"}
+
+
+def _pdf(page: Printed) -> bytes:
+    from gateway.statements.pdf import statement_pdf  # 20 MB and a third of a second: once it is asked for
+
+    return statement_pdf(page)
