@@ -4,11 +4,11 @@ A ``Prepared`` statement is written like any other, compiled once per database, 
 driver as text. No type of SQLAlchemy's converts the values: give what the driver takes (JSON as text).
 """
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
+import msgspec
 from sqlalchemy import BindParameter, Boolean, ColumnElement, Connection, bindparam
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -50,7 +50,12 @@ def _one_of_postgresql(element: OneOf, compiler: SQLCompiler, **options: Any) ->
 
 def values_of(connection: Connection, values: Collection[str]) -> str | list[str]:
     """The value for a ``OneOf`` parameter."""
-    return json.dumps(list(values)) if connection.dialect.name == "sqlite" else list(values)
+    if connection.dialect.name == "sqlite":
+        return _encoder.encode(list(values)).decode()
+    return list(values)
+
+
+_encoder = msgspec.json.Encoder()
 
 
 class Prepared:
@@ -63,18 +68,24 @@ class Prepared:
     def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Any]:
         """Run it once; all its rows as tuples. Raises DBAPIError."""
         text, names = self._text(connection.dialect)
-        with _cursor(connection, text) as cursor:
-            cursor.execute(text, _ordered(parameters, names))
-            return list(cursor.fetchall())
+        with closing(connection.connection.cursor()) as cursor:
+            try:
+                cursor.execute(text, _ordered(parameters, names))
+                return list(cursor.fetchall())
+            except connection.dialect.loaded_dbapi.Error as error:
+                raise _wrapped(error, text, connection.dialect) from error
 
     def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Run it for each of ``parameters`` (at least one). Raises DBAPIError."""
         text, names = self._text(connection.dialect)
-        with _cursor(connection, text) as cursor:
-            if len(parameters) == 1:
-                cursor.execute(text, _ordered(parameters[0], names))
-            else:
-                cursor.executemany(text, [_ordered(one, names) for one in parameters])
+        with closing(connection.connection.cursor()) as cursor:
+            try:
+                if len(parameters) == 1:
+                    cursor.execute(text, _ordered(parameters[0], names))
+                else:
+                    cursor.executemany(text, [_ordered(one, names) for one in parameters])
+            except connection.dialect.loaded_dbapi.Error as error:
+                raise _wrapped(error, text, connection.dialect) from error
 
     def _text(self, dialect: Dialect) -> tuple[str, tuple[str, ...] | None]:
         """The statement for a driver; the order of its values where the driver knows no names."""
@@ -87,25 +98,18 @@ class Prepared:
         return known
 
 
-@contextmanager
-def _cursor(connection: Connection, text: str) -> Iterator[Any]:
-    """The driver's own cursor; its errors become SQLAlchemy's."""
-    dialect = connection.dialect
-    cursor = connection.connection.cursor()
-    try:
-        yield cursor
-    except dialect.loaded_dbapi.Error as error:
-        raise DBAPIError.instance(
-            text,
-            None,
-            error,
-            dialect.loaded_dbapi.Error,
-            hide_parameters=True,
-            connection_invalidated=dialect.is_disconnect(error, None, None),
-            dialect=dialect,
-        ) from error
-    finally:
-        cursor.close()
+def _wrapped(error: Any, text: str, dialect: Dialect) -> BaseException:
+    """A driver's error as SQLAlchemy's."""
+    wrapped: BaseException = DBAPIError.instance(
+        text,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=dialect.is_disconnect(error, None, None),
+        dialect=dialect,
+    )
+    return wrapped
 
 
 def _ordered(parameters: Mapping[str, Any], names: tuple[str, ...] | None) -> Any:

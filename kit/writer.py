@@ -6,16 +6,20 @@ Invariants:
 - every submitted write is answered exactly once, also when the commit fails or the writer closes.
 
 There is no batching window: while one commit runs, the next batch gathers by itself.
+
+Each thread keeps one connection for as long as it works: taking one out of a pool, and a session beginning a
+transaction of its own, cost more than most writes do.
 """
 
 import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
@@ -95,9 +99,11 @@ class GroupCommitWriter:
             thread.join()
 
     def _run(self) -> None:
+        own = _OwnConnection(self._engine)
         while True:
             job = self._queue.get()
             if job is None:
+                own.close()
                 return
             batch, stop = [job], False
             while len(batch) < MAX_BATCH:
@@ -109,46 +115,10 @@ class GroupCommitWriter:
                     stop = True
                     break
                 batch.append(more)
-            self._answer(self._commit(batch))
+            self._answer(_commit(own, batch))
             if stop:
+                own.close()
                 return
-
-    def _commit(self, batch: list[_Job]) -> list[_Outcome]:
-        for _ in range(MAX_ATTEMPTS):
-            try:
-                return self._attempt(batch)
-            except DBAPIError as error:
-                last: BaseException = error
-                if not _retryable(error):
-                    break
-            except Exception as error:
-                last = error
-                break
-        if len(batch) > 1:  # one write may be at fault for all: give each a transaction of its own
-            return [outcome for job in batch for outcome in self._commit([job])]
-        return [_Outcome(batch[0], error=last)]
-
-    def _attempt(self, batch: list[_Job]) -> list[_Outcome]:
-        outcomes: list[_Outcome] = []
-        with Session(self._engine, expire_on_commit=False) as session, session.begin():
-            if len(batch) == 1:
-                return [_Outcome(batch[0], value=_apply(batch[0], session))]
-            for job in batch:
-                savepoint = session.begin_nested()
-                try:
-                    value = _apply(job, session)
-                    savepoint.commit()
-                except DBAPIError as error:
-                    if _retryable(error) or error.connection_invalidated:
-                        raise
-                    savepoint.rollback()
-                    outcomes.append(_Outcome(job, error=error))
-                except Exception as error:
-                    savepoint.rollback()
-                    outcomes.append(_Outcome(job, error=error))
-                else:
-                    outcomes.append(_Outcome(job, value=value))
-        return outcomes
 
     @staticmethod
     def _answer(outcomes: list[_Outcome]) -> None:
@@ -158,6 +128,108 @@ class GroupCommitWriter:
         for loop, mine in by_loop.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_deliver_all, mine)
+
+
+class _OwnConnection:
+    """A writer thread's connection: opened when it is first needed, and anew once it has broken."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def get(self) -> Connection:
+        """Raises DBAPIError if there is no connection to be had."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def drop(self) -> None:
+        """Forget a broken connection; what it had not committed is gone."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.invalidate()
+            with suppress(Exception):
+                connection.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _commit(own: _OwnConnection, batch: list[_Job]) -> list[_Outcome]:
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            return _attempt(own, batch)
+        except _BrokenBeforeCommit as broken:
+            last: BaseException = broken.error
+        except DBAPIError as error:
+            last = error
+            if not _retryable(error):
+                break
+        except Exception as error:
+            last = error
+            break
+    if len(batch) > 1:  # one write may be at fault for all: give each a transaction of its own
+        return [outcome for job in batch for outcome in _commit(own, [job])]
+    return [_Outcome(batch[0], error=last)]
+
+
+class _BrokenBeforeCommit(Exception):
+    """The connection was lost, and nothing of the transaction can have been committed: it may be repeated."""
+
+    def __init__(self, error: DBAPIError) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _attempt(own: _OwnConnection, batch: list[_Job]) -> list[_Outcome]:
+    connection = own.get()
+    try:
+        transaction = connection.begin()
+        try:
+            with Session(connection, expire_on_commit=False) as session:
+                outcomes = _apply_all(session, batch)
+        except BaseException as error:
+            transaction.rollback()
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise _BrokenBeforeCommit(error) from error
+            raise
+        transaction.commit()
+    except BaseException:
+        if connection.in_transaction() or connection.invalidated:
+            own.drop()
+        raise
+    return outcomes
+
+
+def _apply_all(session: Session, batch: list[_Job]) -> list[_Outcome]:
+    if len(batch) == 1:
+        return [_Outcome(batch[0], value=_apply(batch[0], session))]
+    outcomes: list[_Outcome] = []
+    for job in batch:
+        savepoint = session.begin_nested()
+        try:
+            value = _apply(job, session)
+            savepoint.commit()
+        except DBAPIError as error:
+            if _retryable(error) or error.connection_invalidated:
+                raise
+            savepoint.rollback()
+            outcomes.append(_Outcome(job, error=error))
+        except Exception as error:
+            savepoint.rollback()
+            outcomes.append(_Outcome(job, error=error))
+        else:
+            outcomes.append(_Outcome(job, value=value))
+    return outcomes
+
+
+def connection_of(session: Session) -> Connection:
+    """The connection of a write's session, for statements of one's own. Unlike ``session.connection()`` it
+    does not make the session begin, which costs more than most statements."""
+    bind = session.get_bind()
+    return bind if isinstance(bind, Connection) else session.connection()
 
 
 def _apply(job: _Job, session: Session) -> Any:

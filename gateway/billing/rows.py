@@ -18,6 +18,7 @@ from gateway.billing.rates import Bucket, KeyRates
 from gateway.billing.tables import END_USER, HOLD, KEY, LEDGER, OUTBOX, RATE, SPEND, USAGE, WALLET
 from kit.errors import HeddleError
 from kit.prepared import OneOf, Prepared, values_of
+from kit.writer import connection_of
 
 _wallets = Prepared(
     select(
@@ -172,7 +173,7 @@ class Rows:
         end_users: Collection[tuple[str, str]],
         requests: Collection[str],
     ) -> None:
-        self.connection = session.connection()
+        self.connection = connection_of(session)
         self._wallets = {row[0]: WalletState(*row) for row in self._rows(_wallets, accounts)}
         self.keys = {
             row[0]: KeyRow(row[1], row[2], row[3], row[4] is not None, *row[5:])

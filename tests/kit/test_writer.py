@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from kit.db import Database
 
 
+def create_table(session: Session) -> None:
+    session.connection().execute(text("CREATE TABLE tally (id INTEGER PRIMARY KEY, n BIGINT NOT NULL)"))
+
+
 @pytest.fixture
 async def table(db: Database) -> Database:
-    create = text("CREATE TABLE tally (id INTEGER PRIMARY KEY, n BIGINT NOT NULL)")
-    await db.write(lambda session: session.connection().execute(create))
+    await db.write(create_table)
     return db
 
 
@@ -92,3 +97,44 @@ async def test_a_cancelled_waiter_does_not_break_the_batch(table: Database) -> N
     await asyncio.sleep(0)
     waiter.cancel()
     assert await table.write(insert(2)) == 2
+
+
+async def test_a_lost_connection_costs_no_write(postgres_url: str) -> None:
+    """Everything that was not committed yet is done again on a new connection, once."""
+    db = Database(postgres_url)
+    await db.write(create_table)
+    await asyncio.gather(*(db.write(insert(n)) for n in range(40)))
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        other.execute(f"{others} AND pid <> pg_backend_pid()")
+    assert await asyncio.gather(*(db.write(insert(n)) for n in range(40, 80))) == list(range(40, 80))
+
+    attempts = []
+
+    def dies_in_the_middle(session: Session) -> None:
+        attempts.append(1)
+        insert(100)(session)
+        if len(attempts) == 1:
+            own = session.connection().execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with psycopg.connect(postgres_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [own])
+        insert(101)(session)
+
+    await db.write(dies_in_the_middle)
+    assert await ids(db) == [*range(80), 100, 101]
+    assert len(attempts) == 2
+    await db.close()
+
+
+async def test_a_commit_that_fails_is_told_and_the_next_one_works(postgres_url: str) -> None:
+    db = Database(postgres_url)
+    await db.write(create_table)
+    deferred = text("ALTER TABLE tally ADD CONSTRAINT n_once UNIQUE (n) DEFERRABLE INITIALLY DEFERRED")
+    await db.write(lambda session: session.connection().execute(deferred))
+    await db.write(insert(1))
+    with pytest.raises(IntegrityError):
+        await db.write(insert(2))
+    await db.write(lambda session: session.connection().execute(text("DELETE FROM tally")))
+    await db.write(insert(3))
+    assert await ids(db) == [3]
+    await db.close()
