@@ -95,9 +95,8 @@ def serve(
     data_dir: DataDir = None,
 ) -> None:
     """Serve the API. The first start makes the database, an account and its admin key (shown once)."""
-    from gateway.serve import Serving, run_serve
-
     settings = load_settings(config, _given(host=host, port=port, data_dir=data_dir))
+    from gateway.serve import Serving, run_serve  # a second or two: a bad setting is told before
 
     def ready(serving: Serving) -> None:
         out.print(f"\n[bold]Heddle[/] listens on [bold]{serving.url}[/]")
@@ -133,8 +132,8 @@ def demo(
 @app.command()
 def migrate(config: SettingsFile = None, data_dir: DataDir = None) -> None:
     """Bring the database to the newest schema (serve does this by itself)."""
+    from gateway.data_dir import prepare_data_dir
     from gateway.migrations import migrate as run_migrations
-    from gateway.serve import prepare_data_dir
 
     settings = load_settings(config, _given(data_dir=data_dir))
     prepare_data_dir(settings)

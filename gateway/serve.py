@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import uvicorn
 
 from gateway.app import App
+from gateway.data_dir import prepare_data_dir
 from gateway.inference.providers import Provider, configured_providers, sim_provider
-from gateway.settings import DATABASE_FILE, BadSettings, Settings
+from gateway.settings import BadSettings, Settings
 from gateway.sim.server import sim_server
 
 GRACE_S = 10
@@ -149,16 +150,6 @@ def run_serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> Non
             runner.run(serve(settings, on_ready=on_ready))
     except KeyboardInterrupt:
         pass
-
-
-def prepare_data_dir(settings: Settings) -> None:
-    """Make the data folder and the file of its database, readable by their owner only. Raises BadSettings."""
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if settings.database_url is None:
-            (settings.data_dir / DATABASE_FILE).touch(mode=0o600, exist_ok=True)
-    except OSError as error:
-        raise BadSettings(f"cannot use the data folder {settings.data_dir}: {error.strerror}") from None
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

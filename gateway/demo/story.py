@@ -19,10 +19,11 @@ from rich.console import Console
 from sqlmodel import Session
 
 from gateway.billing.ledger import verify_account
+from gateway.data_dir import prepare_data_dir
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.demo.webhook import WeatherHook, build_weather_hook
 from gateway.loopback import served
-from gateway.serve import Serving, configure_logging, prepare_data_dir, serve
+from gateway.serve import Serving, configure_logging, serve
 from gateway.settings import load_settings
 
 QUESTION = 'use get_weather {"city": "Oslo"} and add_note {"text": "Oslo: take a coat"} then list_notes {}'
