@@ -191,7 +191,8 @@ def _attempt(own: _OwnConnection, batch: list[_Job]) -> list[_Outcome]:
             with Session(connection, expire_on_commit=False) as session:
                 outcomes = _apply_all(session, batch)
         except BaseException as error:
-            transaction.rollback()
+            if transaction.is_active:  # a write that fails in the database has taken it along already
+                transaction.rollback()
             if isinstance(error, DBAPIError) and error.connection_invalidated:
                 raise _BrokenBeforeCommit(error) from error
             raise
