@@ -36,6 +36,7 @@ from gateway.billing.credits import credit_routes
 from gateway.billing.routes import billing_routes
 from gateway.billing.stripe.routes import stripe_routes
 from gateway.billing.stripe.stripe_billing import StripeBilling
+from gateway.body_limit import BodyLimit
 from gateway.cors import CrossOrigin
 from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
 from gateway.front_door import FrontDoor
@@ -215,7 +216,8 @@ class App:
         hot_routes[COUNT_TOKENS_PATH] = CountTokensRoute(
             self.inference, self._upstream, max_request_bytes=limit
         )
-        door = FrontDoor(self._control_plane(), self.keys, hot_routes=hot_routes)
+        control_plane = BodyLimit(self._control_plane(), max_bytes=limit)
+        door = FrontDoor(control_plane, self.keys, hot_routes=hot_routes)
         return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
 
     def _control_plane(self) -> FastAPI:
