@@ -4,13 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from sqlalchemy.exc import DataError
 from sqlmodel import select
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from broker.broker import Broker
@@ -38,12 +34,13 @@ from gateway.billing.stripe.routes import stripe_routes
 from gateway.billing.stripe.stripe_billing import StripeBilling
 from gateway.body_limit import BodyLimit
 from gateway.cors import CrossOrigin
-from gateway.errors import InternalError, from_data_error, from_http, from_validation, render_error
+from gateway.errors import render_errors
 from gateway.front_door import FrontDoor
+from gateway.idempotency.idempotency import Idempotency
 from gateway.inference.count_tokens import COUNT_TOKENS_PATH, CountTokensRoute
 from gateway.inference.dialects.registry import CLIENT_PATHS
 from gateway.inference.inference import Inference
-from gateway.inference.media.routes import media_routes
+from gateway.inference.media.routes import TRANSCRIPTIONS_PATH, media_routes
 from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.models import ModelCatalog, load_price_list
 from gateway.inference.providers import Provider
@@ -64,7 +61,6 @@ from gateway.usage.routes import usage_routes
 from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
 from kit.db import Database
-from kit.errors import HeddleError
 from kit.money import nanos_from_usd
 from threads.reading import TurnReader
 from threads.routes import thread_routes
@@ -128,6 +124,14 @@ class App:
         self.engine = TurnEngine(
             db, clock, TurnModel(self.inference), self.broker, event_prefix=settings.event_prefix
         )
+        self.idempotency = Idempotency(
+            db,
+            vault,
+            clock,
+            max_answer_bytes=settings.max_idempotent_answer_bytes,
+            max_request_bytes=settings.max_request_bytes,
+            larger_requests={TRANSCRIPTIONS_PATH: settings.max_upload_bytes},
+        )
         self.connections.on_connected(self._resume_turns)
         self.connect_sessions.on_declined(self._tell_turns)
         self.asgi = self._front()
@@ -173,6 +177,7 @@ class App:
         if self.stripe is not None:
             await self.stripe.start()
         self.roller.start()
+        await self.idempotency.start()
         await self.broker.start()
         await self.engine.start()
         return first
@@ -185,6 +190,7 @@ class App:
         await self._oauth_http.close()
         if self.stripe is not None:
             await self.stripe.close()
+        await self.idempotency.close()
         await self.roller.close()
         await self.billing.close()
         await self._upstream.close()
@@ -217,7 +223,7 @@ class App:
             self.inference, self._upstream, max_request_bytes=limit
         )
         control_plane = BodyLimit(self._control_plane(), max_bytes=limit)
-        door = FrontDoor(control_plane, self.keys, hot_routes=hot_routes)
+        door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=hot_routes)
         return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
 
     def _control_plane(self) -> FastAPI:
@@ -250,7 +256,7 @@ class App:
         ):
             api.include_router(router)
 
-        _render_errors(api)
+        render_errors(api)
         return api
 
 
@@ -266,28 +272,6 @@ def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) ->
         webhook_secrets=settings.stripe_webhook_secrets,
         public_url=settings.resolved_public_url,
     )
-
-
-def _render_errors(api: FastAPI) -> None:
-    @api.exception_handler(HeddleError)
-    async def heddle_error(request: Request, error: HeddleError) -> Response:
-        return render_error(request, error)
-
-    @api.exception_handler(RequestValidationError)
-    async def validation_error(request: Request, error: RequestValidationError) -> Response:
-        return render_error(request, from_validation(error))
-
-    @api.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> Response:
-        return render_error(request, from_http(error, request.url.path))
-
-    @api.exception_handler(DataError)
-    async def data_error(request: Request, error: DataError) -> Response:
-        return render_error(request, from_data_error(error))
-
-    @api.exception_handler(Exception)
-    async def unexpected(request: Request, _error: Exception) -> Response:
-        return render_error(request, InternalError())  # the front door logs it
 
 
 @asynccontextmanager

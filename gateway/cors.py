@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 ALLOWED_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 EXPOSED_HEADERS = (
     "x-request-id",
+    "idempotent-replayed",
     "x-qlaud-thread-id",
     "x-qlaud-assistant-seq",
     "x-heddle-turn-id",

@@ -1,15 +1,19 @@
 """Rendering domain errors once, in the form the route's clients expect."""
 
+import logging
 from typing import Any
 
 import msgspec
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope, Send
 
 from kit.errors import AuthenticationFailed, HeddleError, InvalidRequest, NotFound
+
+logger = logging.getLogger("heddle.http")
 
 OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/audio/", "/v1/images/")
 
@@ -56,6 +60,25 @@ def render_error(request: Request, error: HeddleError) -> Response:
     return Response(body, status_code=error.status, headers=error_headers(error))
 
 
+def as_domain_error(error: Exception, scope: Scope) -> HeddleError:
+    """What a client may hear of ``error``. What is a fault of ours is logged."""
+    if isinstance(error, HeddleError):
+        return error
+    logger.error(
+        "request %s %s %s failed", scope["request_id"], scope["method"], scope["path"], exc_info=error
+    )
+    return InternalError()
+
+
+async def send_error(error: HeddleError, scope: Scope, send: Send) -> None:
+    """Send ``error`` as the answer to the request."""
+    body = error_body(error, scope["path"], scope["request_id"])
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in error_headers(error).items()]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 def from_validation(error: RequestValidationError) -> InvalidRequest:
     """The first violation, naming its field and what was expected; the others are counted."""
     problems = error.errors()
@@ -87,3 +110,27 @@ def from_http(error: HTTPException, path: str) -> HeddleError:
     refusal = InvalidRequest(str(error.detail))
     refusal.status = error.status_code
     return refusal
+
+
+def render_errors(api: FastAPI) -> None:
+    """Have the routes of ``api`` answer with errors in our forms."""
+
+    @api.exception_handler(HeddleError)
+    async def heddle_error(request: Request, error: HeddleError) -> Response:
+        return render_error(request, error)
+
+    @api.exception_handler(RequestValidationError)
+    async def validation_error(request: Request, error: RequestValidationError) -> Response:
+        return render_error(request, from_validation(error))
+
+    @api.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        return render_error(request, from_http(error, request.url.path))
+
+    @api.exception_handler(DataError)
+    async def data_error(request: Request, error: DataError) -> Response:
+        return render_error(request, from_data_error(error))
+
+    @api.exception_handler(Exception)
+    async def unexpected(request: Request, _error: Exception) -> Response:
+        return render_error(request, InternalError())  # the front door logs it

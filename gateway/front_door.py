@@ -1,16 +1,15 @@
 """The first code a request meets: request id, authentication, and errors in the right form."""
 
-import logging
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.accounts.keys import ApiKeys
-from gateway.errors import InternalError, error_body, error_headers
-from kit.errors import AuthenticationFailed, HeddleError
+from gateway.errors import as_domain_error, send_error
+from gateway.idempotency.idempotency import Idempotency
+from gateway.idempotency.key import AGAIN
+from kit.errors import AuthenticationFailed
 from kit.ids import new_uuid
-
-logger = logging.getLogger("heddle.http")
 
 PUBLIC_PATHS = frozenset({"/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/billing/credits"})
 """Paths below ``/v1`` without an API key: open, or with an authentication of their own."""
@@ -21,12 +20,16 @@ MAX_SECRET_LENGTH = 512
 class FrontDoor:
     """Authenticates everything under ``/v1`` and hands it on with ``scope["caller"]`` set.
 
-    ``hot_routes`` (exact POST paths) go straight to their plain ASGI endpoint; all else goes to ``app``.
+    ``hot_routes`` (exact POST paths) go straight to their plain ASGI endpoint; all else goes to ``app``. What
+    has an idempotency key goes through ``idempotency``.
     """
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys, *, hot_routes: Mapping[str, ASGIApp]) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: ApiKeys, idempotency: Idempotency, *, hot_routes: Mapping[str, ASGIApp]
+    ) -> None:
         self._app = app
         self._keys = keys
+        self._idempotency = idempotency
         self._hot_routes = dict(hot_routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +37,6 @@ class FrontDoor:
             await self._app(scope, receive, send)
             return
         request_id = scope["request_id"] = new_uuid()
-        path: str = scope["path"]
         started = False
 
         async def tagged_send(message: Message) -> None:
@@ -49,20 +51,29 @@ class FrontDoor:
             await send(message)
 
         try:
-            if path.startswith("/v1/") and path not in PUBLIC_PATHS:
-                scope["caller"] = await self._keys.authenticate(_secret(scope))
-            hot = self._hot_routes.get(path) if scope["method"] == "POST" else None
-            if hot is None and path.startswith("/v1/"):
-                _read_as_json(scope)
-            await (hot or self._app)(scope, receive, tagged_send)
-        except HeddleError as error:
-            if started:
-                raise
-            await _send_error(error, path, request_id, tagged_send)
-        except Exception:
-            logger.exception("request %s %s %s failed", request_id, scope["method"], path)
+            await self._enter(scope, receive, tagged_send)
+        except Exception as error:
+            shown = as_domain_error(error, scope)
             if not started:
-                await _send_error(InternalError(), path, request_id, tagged_send)
+                await send_error(shown, scope, tagged_send)
+            elif shown is error:
+                raise
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        idempotency_key = None
+        if path.startswith("/v1/") and path not in PUBLIC_PATHS:
+            secret, idempotency_key = _credentials(scope)
+            scope["caller"] = await self._keys.authenticate(secret)
+        posted = scope["method"] == "POST"
+        hot = self._hot_routes.get(path) if posted else None
+        if hot is None and path.startswith("/v1/"):
+            _read_as_json(scope)
+        app = hot or self._app
+        if idempotency_key is not None and posted:
+            await self._idempotency.answer(app, idempotency_key, scope, receive, send)
+        else:
+            await app(scope, receive, send)
 
 
 def _read_as_json(scope: Scope) -> None:
@@ -74,14 +85,18 @@ def _read_as_json(scope: Scope) -> None:
         scope["headers"] = [*kept, (b"content-type", b"application/json")]
 
 
-def _secret(scope: Scope) -> str:
-    """The key in ``x-api-key`` or ``authorization: Bearer``. Raises AuthenticationFailed."""
+def _credentials(scope: Scope) -> tuple[str, bytes | None]:
+    """The key in ``x-api-key`` or ``authorization: Bearer``, and the ``idempotency-key`` if there is one.
+    Raises AuthenticationFailed."""
     found = bearer = b""
+    idempotency_key = None
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             found = value
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = value[7:]
+        elif name == b"idempotency-key":
+            idempotency_key = value if idempotency_key is None else idempotency_key + AGAIN + value
     secret = (found or bearer).strip()
     if not secret:
         raise AuthenticationFailed(
@@ -89,12 +104,4 @@ def _secret(scope: Scope) -> str:
         )
     if len(secret) > MAX_SECRET_LENGTH:
         raise AuthenticationFailed("this API key is not known", code="unknown_key")
-    return secret.decode("latin-1")
-
-
-async def _send_error(error: HeddleError, path: str, request_id: str, send: Send) -> None:
-    body = error_body(error, path, request_id)
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in error_headers(error).items()]
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return secret.decode("latin-1"), idempotency_key

@@ -141,6 +141,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    max_idempotent_answer_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     metrics_token: str | None = Field(default=None, repr=False, min_length=16)
     operator_token: str | None = Field(default=None, repr=False, min_length=16)
     stripe_secret_key: str | None = Field(default=None, repr=False, pattern=r"^(sk|rk)_(test|live)_\w+$")

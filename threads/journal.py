@@ -7,7 +7,7 @@ Invariants:
 - an assistant message, its settlement and its tool-call rows exist together or not at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import true
@@ -45,10 +45,18 @@ class Journal:
         self._clock = clock
         self.owner = owner
 
-    async def begin(self, caller: Caller, thread_id: str, request: TurnRequest) -> Turn:
-        """Store the user's message and a running turn, leased to this process.
+    async def begin(
+        self,
+        caller: Caller,
+        thread_id: str,
+        request: TurnRequest,
+        *,
+        rider: Callable[[Session, str], None] | None = None,
+    ) -> Turn:
+        """Store the user's message and a running turn, leased to this process. ``rider`` makes further writes
+        in the same transaction, given the turn's id.
 
-        Raises NotFound, or Conflict (``turn_in_progress``) while another turn is busy.
+        Raises NotFound, Conflict (``turn_in_progress``) while another turn is busy; what ``rider`` raises.
         """
 
         def write(session: Session) -> Turn:
@@ -86,6 +94,8 @@ class Journal:
             session.add(turn)
             session.flush()
             self._append(session, thread, turn.id, "user", request.content)
+            if rider is not None:
+                rider(session, turn.id)
             return turn
 
         return await self._db.write(write)

@@ -7,6 +7,7 @@ from sqlmodel import col, select
 from kit.caller import Caller
 from kit.db import Database
 from threads.actions import PendingActions
+from threads.context import as_blocks
 from threads.models import Message, Thread, ToolCallRow, Turn
 from threads.schemas import render_turn
 from threads.store import visible
@@ -50,3 +51,17 @@ class TurnReader:
     async def rendered(self, turn: Turn) -> dict[str, Any]:
         """A turn in full: its open actions and its tool calls."""
         return render_turn(turn, await self._actions.open_of(turn.id), await self.calls(turn))
+
+
+def final_message(message: Message | None, turn: Turn, *, waiting: bool) -> dict[str, Any]:
+    """A turn's last assistant message in Anthropic's shape; empty if it waits before its first step."""
+    return {
+        "id": message.id if message is not None else turn.id,
+        "type": "message",
+        "role": "assistant",
+        "model": (message and message.model) or turn.params["model"],
+        "content": as_blocks(message.content) if message is not None else [],
+        "stop_reason": "requires_action" if waiting else message and message.stop_reason,
+        "stop_sequence": None,
+        "usage": (message and message.usage) or {"input_tokens": 0, "output_tokens": 0},
+    }

@@ -8,12 +8,15 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from kit.caller import Caller, Standard
-from kit.errors import HeddleError, InvalidRequest
+from kit.errors import InvalidRequest
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 from kit.request_body import check_storable, read_json
 from threads.events import EventHub
-from threads.reading import TurnReader
+from threads.failure import TurnFailed
+from threads.models import Turn
+from threads.once import Once
+from threads.reading import TurnReader, final_message
 from threads.schemas import (
     ActionAnswers,
     CreateThread,
@@ -26,7 +29,7 @@ from threads.schemas import (
     render_turn,
 )
 from threads.store import ThreadStore
-from threads.turn import StartedTurn, TurnEngine, final_message
+from threads.turn import TurnEngine
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Seq = Annotated[int | None, Query(ge=0, le=2**53)]
@@ -110,13 +113,14 @@ def thread_routes(
     @router.post("/{thread_id}/messages")
     async def post_message(thread_id: str, request: Request, caller: Standard) -> Response:
         turn_request = parse_turn(await _json_object(request, max_request_bytes))
-        started = await engine.begin(caller, thread_id, turn_request)
-        headers = {"x-qlaud-thread-id": thread_id, "x-heddle-turn-id": started.turn.id}
+        once: Once | None = request.scope.get("once")
+        turn = await engine.begin(caller, thread_id, turn_request, once)
+        headers = {"x-qlaud-thread-id": thread_id, "x-heddle-turn-id": turn.id}
         if turn_request.background:
-            return _json(render_turn(started.turn), status=202, headers=headers)
+            return _json(render_turn(turn), status=202, headers=headers)
         if turn_request.stream:
-            return _event_stream(engine.hub, started.turn.id, 0, headers)
-        return await _whole_answer(engine, reader, caller, started, headers)
+            return _event_stream(engine.hub, turn.id, 0, headers)
+        return await _whole_answer(engine, reader, caller, turn, headers)
 
     @router.get("/{thread_id}/turns")
     async def list_turns(
@@ -160,17 +164,13 @@ def thread_routes(
 
 
 async def _whole_answer(
-    engine: TurnEngine,
-    reader: TurnReader,
-    caller: Caller,
-    started: StartedTurn,
-    headers: dict[str, str],
+    engine: TurnEngine, reader: TurnReader, caller: Caller, begun: Turn, headers: dict[str, str]
 ) -> Response:
     """Wait for the turn and answer with its last assistant message. Raises what made the turn fail."""
-    await engine.wait(started)
-    if started.failure is not None:
-        raise _with_turn(started.failure, started.turn.id)
-    turn = await engine.journal.get(caller, started.turn.thread_id, started.turn.id)
+    await engine.wait(begun.id)
+    turn = await engine.journal.get(caller, begun.thread_id, begun.id)
+    if turn.status == "failed" and turn.error is not None:
+        raise TurnFailed(turn.id, turn.error)
     actions = await engine.actions.open_of(turn.id)
     message = await reader.last_assistant(turn)
     body: dict[str, Any] = {
@@ -194,11 +194,6 @@ async def _whole_answer(
 def _event_stream(hub: EventHub, turn_id: str, after: int, headers: dict[str, str]) -> Response:
     frames: AsyncIterator[bytes] = hub.subscribe(turn_id, after)
     return StreamingResponse(frames, media_type="text/event-stream", headers={**SSE_HEADERS, **headers})
-
-
-def _with_turn(error: HeddleError, turn_id: str) -> HeddleError:
-    error.details["turn_id"] = turn_id
-    return error
 
 
 def _json(body: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:

@@ -19,17 +19,20 @@ from kit.errors import HeddleError
 from kit.ids import new_id
 from kit.money import micros
 from threads.actions import PendingActions
-from threads.context import as_blocks
 from threads.events import EventHub
+from threads.failure import error_record
 from threads.journal import Journal, LeaseLost
 from threads.model_client import ModelClient
-from threads.models import Message, Thread, Turn
+from threads.models import Thread, Turn
+from threads.once import Once
 from threads.schemas import TurnRequest, render_action
 from threads.steps import ModelStepRunner, ToolStepRunner, TurnRun
 
 logger = logging.getLogger("heddle.threads")
 
 TEND_EVERY_S = 2.0
+AFTER_ALL = 2**62
+"""An event id that no turn reaches."""
 
 
 class StartedTurn:
@@ -89,21 +92,30 @@ class TurnEngine:
 
     # --- what routes call -------------------------------------------------------------------------
 
-    async def begin(self, caller: Caller, thread_id: str, request: TurnRequest) -> StartedTurn:
-        """Store the message, run the turn in the background, and return once its first step is accepted.
+    async def begin(
+        self, caller: Caller, thread_id: str, request: TurnRequest, once: Once | None = None
+    ) -> Turn:
+        """Store the message, run the turn in the background, and return once its first step is accepted. A
+        request that came before (``once``) starts nothing: its turn is returned, whatever has become of it.
 
         Raises Conflict, NotFound; or the HeddleError with which the turn was refused, and then the
         message is not in the thread.
         """
-        turn = await self.journal.begin(caller, thread_id, request)
-        started = self._spawn(turn)
-        await asyncio.shield(started.opened)
-        return started
+        if once is None:
+            turn = await self.journal.begin(caller, thread_id, request)
+        elif once.turn_id is not None:
+            return await self.journal.get(caller, thread_id, once.turn_id)
+        else:
+            turn = await self.journal.begin(caller, thread_id, request, rider=once.begins)
+        await asyncio.shield(self._spawn(turn).opened)
+        if once is not None:
+            await once.accepted()
+        return turn
 
-    async def wait(self, started: StartedTurn) -> None:
-        """Until the turn has ended or waits for somebody."""
-        assert started.task is not None
-        await asyncio.wait({started.task})
+    async def wait(self, turn_id: str) -> None:
+        """Until the turn has ended or waits for somebody, whichever process runs it."""
+        async for _frame in self.hub.subscribe(turn_id, after=AFTER_ALL):
+            pass
 
     async def cancel(self, caller: Caller, thread_id: str, turn_id: str) -> Turn:
         """Stop a turn: its model call, its tools. What was used is billed. Raises NotFound."""
@@ -228,15 +240,16 @@ class TurnEngine:
         self._publish_done(run.live.publish, run.turn, incomplete=hit_max)
 
     async def _failed(self, started: StartedTurn, error: HeddleError, publish: Any) -> None:
-        turn, failure = started.turn, _error_record(error, started.turn.iteration + 1)
+        turn, iteration = started.turn, started.turn.iteration + 1
+        record = error_record(error, iteration)
         started.failure = error
         with suppress(LeaseLost):
             if not started.opened.done() and turn.attempt == 1 and turn.iteration == 0:
-                await self.journal.withdraw(turn, failure)
+                await self.journal.withdraw(turn, record)
             else:
-                await self.journal.finish(turn, "failed", error=failure)
+                await self.journal.finish(turn, "failed", error=record)
         turn.status = "failed"
-        publish("error", **failure)
+        publish("error", message=error.message, status=error.status, code=error.code, iteration=iteration)
         self._publish_done(publish.raw, turn, incomplete=True)
 
     async def _interrupted(self, started: StartedTurn, publish: Any) -> None:
@@ -301,26 +314,3 @@ def _publisher(raw: Callable[[dict[str, Any]], None], prefix: str) -> Any:
 
     publish.raw = raw  # type: ignore[attr-defined]
     return publish
-
-
-def _error_record(error: HeddleError, iteration: int) -> dict[str, Any]:
-    return {
-        "message": error.message,
-        "status": error.status,
-        "code": error.code,
-        "iteration": iteration,
-    }
-
-
-def final_message(message: Message | None, turn: Turn, *, waiting: bool) -> dict[str, Any]:
-    """A turn's last assistant message in Anthropic's shape; empty if it waits before its first step."""
-    return {
-        "id": message.id if message is not None else turn.id,
-        "type": "message",
-        "role": "assistant",
-        "model": (message and message.model) or turn.params["model"],
-        "content": as_blocks(message.content) if message is not None else [],
-        "stop_reason": "requires_action" if waiting else message and message.stop_reason,
-        "stop_sequence": None,
-        "usage": (message and message.usage) or {"input_tokens": 0, "output_tokens": 0},
-    }

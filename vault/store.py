@@ -1,6 +1,6 @@
 """The vault: secrets go in inside a write transaction, and come out only for who they belong to."""
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, delete, func, select
 
 from kit.clock import Clock
 from kit.db import Database
@@ -65,11 +65,9 @@ class Vault:
         row.sealed, row.updated_at = envelope.sealed, self._clock.now_ms()
         session.add(row)
 
-    def forget(self, session: Session, secret_id: str) -> None:
-        """Delete a secret; nothing happens if it is gone already."""
-        row = session.get(Secret, secret_id)
-        if row is not None:
-            session.delete(row)
+    def forget(self, session: Session, *secret_ids: str) -> None:
+        """Delete secrets; nothing happens to those that are gone already."""
+        session.exec(delete(Secret).where(col(Secret.id).in_(secret_ids)))
 
     async def check_keys(self) -> None:
         """Open one secret of each key version. Raises WrongKeys."""

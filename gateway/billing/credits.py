@@ -11,13 +11,13 @@ from gateway.accounts.models import Account
 from gateway.billing.amounts import AmountUsd
 from gateway.billing.billing import Billing
 from gateway.billing.models import LedgerEntry
+from gateway.idempotency.refusals import MAX_KEY_CHARS
 from kit.db import Database
 from kit.errors import AuthenticationFailed, Conflict, InvalidRequest, NotFound
 from kit.money import nanos_from_usd, usd_text
 from kit.request_body import RequestBody, read_model
 
 PATH = "/v1/billing/credits"
-MAX_KEY = 200
 MAX_BODY = 16 * 1024
 
 
@@ -48,10 +48,10 @@ def credit_routes(db: Database, billing: Billing, *, operator_token: str | None)
         """Once per account and ``idempotency-key``. Raises Conflict if it was used for another amount."""
         must_be_operator(request)
         body = await read_model(request, GrantCredit, limit=MAX_BODY)
-        if not idempotency_key or len(idempotency_key) > MAX_KEY or not idempotency_key.isprintable():
+        if not idempotency_key or len(idempotency_key) > MAX_KEY_CHARS or not idempotency_key.isprintable():
             raise InvalidRequest(
-                f"send an idempotency-key header (1 to {MAX_KEY} printable characters): the same key again "
-                "changes nothing",
+                f"send an idempotency-key header (1 to {MAX_KEY_CHARS} printable characters): the same key "
+                "again changes nothing",
                 param="idempotency-key",
             )
         entry_id, amount = f"credit:{idempotency_key}", nanos_from_usd(body.amount_usd)
@@ -69,7 +69,7 @@ def credit_routes(db: Database, billing: Billing, *, operator_token: str | None)
         if entry.amount_nanos != amount:
             raise Conflict(
                 f"idempotency-key {idempotency_key!r} was used for {usd_text(entry.amount_nanos)} USD",
-                code="idempotency_key_reused",
+                code="idempotency_mismatch",
             )
         wallet = await billing.wallet(body.account_id)
         return {

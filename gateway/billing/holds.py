@@ -1,6 +1,6 @@
 """Holds whose call will never settle: their money goes back to the wallet's free part."""
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlmodel import Session
 
 from gateway.accounts.end_users import end_user_row_id
@@ -13,10 +13,19 @@ def reap_holds(session: Session, *, expired_before: int, except_owner: str | Non
     Returns how many were released. The money goes back to the wallet's free part; a call that settles
     after all is still charged.
     """
-    connection = session.connection()
     stale = HOLD.c.expires_at <= expired_before
     if except_owner is not None:
         stale = stale | (HOLD.c.owner != except_owner)
+    return _release(session, stale)
+
+
+def release_hold(session: Session, request_id: str) -> None:
+    """Release the hold of one call, whose process is known to be gone; nothing happens if there is none."""
+    _release(session, HOLD.c.id == request_id)
+
+
+def _release(session: Session, stale: ColumnElement[bool]) -> int:
+    connection = session.connection()
     accounts = sorted(connection.execute(select(HOLD.c.account_id).where(stale).distinct()).scalars())
     released = 0
     for account_id in accounts:

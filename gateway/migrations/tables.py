@@ -8,6 +8,7 @@ import connectors.models
 import gateway.accounts.models
 import gateway.billing.models
 import gateway.billing.stripe.models
+import gateway.idempotency.models
 import gateway.outbox.models
 import gateway.usage.models
 import threads.models

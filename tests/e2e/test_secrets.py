@@ -16,6 +16,7 @@ from tests.e2e.processes import ADMIN_KEY, HeddleProcess
 
 TENANT_CANARY = "canary-tenant-header-6f1d2c3b4a59"
 PASTED_CANARY = "canary-pasted-key-0a9b8c7d6e5f"
+PROMPT_CANARY = "canary-prompt-3e2d1c0b9a8f"
 
 
 def encodings(secret: str) -> list[bytes]:
@@ -53,7 +54,8 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
             admin = {"x-api-key": ADMIN_KEY}
 
             async def call(method: str, path: str, body: object = None) -> dict[str, object]:
-                answer = await client.request(method, path, json=body, headers=admin)
+                kept = {**admin, "idempotency-key": f"{len(answers)}"}  # answers are stored, too
+                answer = await client.request(method, path, json=body, headers=kept)
                 answers.append(answer.text)
                 parsed: dict[str, object] = answer.json()
                 return parsed
@@ -89,6 +91,13 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
             for path in ("/v1/tools", "/v1/mcp-servers", "/v1/connections", "/v1/keys", "/v1/usage/events"):
                 await call("GET", path)
             await call("POST", "/v1/messages", {"model": ADMIN_KEY})
+            said = [{"role": "user", "content": PROMPT_CANARY}]
+            echoed = await call(
+                "POST", "/v1/messages", {"model": "sim-small", "max_tokens": 99, "messages": said}
+            )
+            assert PROMPT_CANARY in str(echoed)
+            answers.pop()
+            secrets.append(PROMPT_CANARY)
     finally:
         heddle.stop()
     secrets.append((tmp_path / "data" / "vault.key").read_text().strip().partition(":")[2])
@@ -112,7 +121,9 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
 async def connect(client: httpx.AsyncClient, connector: str, admin: dict[str, str]) -> list[str]:
     """Drive the OAuth flow; returns the link's token, the cookie, the state and the code it went through."""
     link = await client.post(
-        "/v1/connections/sessions", json={"connector": connector, "end_user_id": "ada"}, headers=admin
+        "/v1/connections/sessions",
+        json={"connector": connector, "end_user_id": "ada"},
+        headers={**admin, "idempotency-key": connector},
     )
     url = link.json()["connect_url"]
     seen = [url.rpartition("/")[2]]
@@ -135,7 +146,9 @@ async def connect(client: httpx.AsyncClient, connector: str, admin: dict[str, st
 
 async def paste(client: httpx.AsyncClient, connector: str, admin: dict[str, str]) -> None:
     link = await client.post(
-        "/v1/connections/sessions", json={"connector": connector, "end_user_id": "ada"}, headers=admin
+        "/v1/connections/sessions",
+        json={"connector": connector, "end_user_id": "ada"},
+        headers={**admin, "idempotency-key": connector},
     )
     url = link.json()["connect_url"]
     async with httpx.AsyncClient(timeout=30) as browser:
