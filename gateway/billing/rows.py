@@ -17,7 +17,7 @@ from gateway.billing.periods import period_label, start_ms
 from gateway.billing.rates import Bucket, KeyRates
 from gateway.billing.tables import END_USER, HOLD, KEY, LEDGER, OUTBOX, RATE, SPEND, USAGE, WALLET
 from kit.errors import HeddleError
-from kit.prepared import OneOf, Prepared, values_of
+from kit.prepared import BulkInsert, OneOf, Prepared, values_of
 from kit.writer import connection_of
 
 _wallets = Prepared(
@@ -98,7 +98,7 @@ _update_rate = Prepared(
     )
 )
 _insert_hold, _insert_entry, _insert_usage, _insert_event = (
-    Prepared(insert(table)) for table in (HOLD, LEDGER, USAGE, OUTBOX)
+    BulkInsert(table) for table in (HOLD, LEDGER, USAGE, OUTBOX)
 )
 _delete_holds = Prepared(delete(HOLD).where(OneOf(HOLD.c.id, "ids")))
 

@@ -1,12 +1,29 @@
 """Prepared statements: the same rows, values and errors as SQLAlchemy's own way, on both databases."""
 
+import json
+from typing import Any
+
 import pytest
-from sqlalchemy import BigInteger, Column, MetaData, String, Table, bindparam, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session
 
+from kit.columns import json_column
 from kit.db import Database
-from kit.prepared import OneOf, Prepared, values_of
+from kit.prepared import BulkInsert, OneOf, Prepared, values_of
 
 WORDS = Table(
     "words", MetaData(), Column("word", String, primary_key=True), Column("n", BigInteger, nullable=False)
@@ -68,3 +85,53 @@ async def test_a_statement_that_the_database_refuses_is_a_database_error(words: 
     nowhere = Prepared(select(Table("nowhere", MetaData(), Column("id", String)).c.id))
     with pytest.raises(DBAPIError):
         await words.write(lambda session: nowhere.rows(session.connection(), {}))
+
+
+THINGS = Table(
+    "things",
+    MetaData(),
+    Column("id", String, primary_key=True),
+    Column("big", BigInteger, nullable=False),
+    Column("flag", Boolean, nullable=False),
+    Column("note", String),
+    Column("data", json_column(nullable=True).type),
+    Column("select", String),  # a name that must be quoted
+)
+
+
+@pytest.mark.parametrize("count", [1, 2, 500])
+async def test_rows_arrive_as_they_were_given(db: Database, count: int) -> None:
+    rows = [
+        {
+            "id": f"{number} {ODD_WORDS[number % len(ODD_WORDS)]}",
+            "big": 2**63 - 1 - number,
+            "flag": number % 2 == 0,
+            "note": ODD_WORDS[-1 - number % len(ODD_WORDS)] if number % 3 else None,
+            "data": json.dumps({"text": ODD_WORDS, "n": 2**60, "nested": [None, 1.5]})
+            if number % 5
+            else None,
+            "select": "word",
+        }
+        for number in range(count)
+    ]
+
+    def write(session: Session) -> list[dict[str, Any]]:
+        connection = session.connection()
+        THINGS.create(connection)
+        BulkInsert(THINGS).run(connection, rows)
+        return [dict(row) for row in connection.execute(select(THINGS)).mappings()]
+
+    stored = {row["id"]: row for row in await db.write(write)}
+    assert len(stored) == count
+    for row in rows:
+        data = row["data"]
+        assert stored[row["id"]] == {**row, "data": json.loads(data) if isinstance(data, str) else None}
+
+
+async def test_a_row_that_cannot_be_stored_undoes_the_write(db: Database) -> None:
+    row = {"id": "a", "big": 1, "flag": True, "note": None, "data": None, "select": None}
+    await db.write(lambda session: THINGS.create(session.connection()))
+    with pytest.raises(IntegrityError):
+        await db.write(lambda session: BulkInsert(THINGS).run(session.connection(), [row, row]))
+    count = select(func.count()).select_from(THINGS)
+    assert await db.write(lambda session: session.connection().execute(count).scalar_one()) == 0
