@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.sim.conversation import (
-    MODELS,
     TOOL_NAME,
     Conversation,
     Refused,
     ToolOutput,
+    find_model,
     is_count,
     list_in,
     text_of,
@@ -21,7 +21,7 @@ MEDIA = ("image", "document")
 THINKING_ON = ("enabled", "adaptive")
 
 
-def read_request(body: Mapping[str, Any], *, counting: bool = False) -> Conversation:
+def read_request(body: Mapping[str, Any], *, counting: bool = False, stand_in: bool = False) -> Conversation:
     """The conversation in a request body. Raises Refused (400, 404).
 
     ``counting``: for ``count_tokens``, which needs no ``max_tokens``.
@@ -29,7 +29,7 @@ def read_request(body: Mapping[str, Any], *, counting: bool = False) -> Conversa
     name = body.get("model")
     if not isinstance(name, str):
         raise _bad("model: Field required")
-    model = MODELS.get(name)
+    model = find_model(name, stand_in=stand_in)
     if model is None:
         raise Refused(404, f"model: {name}")
     max_tokens = model.max_output_tokens if counting else body.get("max_tokens")

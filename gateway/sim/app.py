@@ -8,14 +8,17 @@ from typing import Any
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.sim import anthropic_answer, anthropic_request, openai_answer, openai_request
+from gateway.sim import anthropic_answer, anthropic_request, openai_request
 from gateway.sim.conversation import Conversation, Refused
 from gateway.sim.directives import Directives, UnknownDirective, read_directives
-from gateway.sim.exchange import Answers, ClientGone, Exchange
+from gateway.sim.exchange import ClientGone, Exchange
+from gateway.sim.places import answers_at, google_call, made_at, place_of
 from gateway.sim.reply import answer
+from gateway.sim.translated import Translated
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_REMEMBERED = 10_000
+_KEY_HEADERS = ("x-api-key", "x-goog-api-key", "xi-api-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +43,26 @@ class SimApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path: str = scope["path"]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        speaks_anthropic = path.startswith("/v1/messages") or (
-            path == "/v1/models" and "anthropic-version" in headers
-        )
-        answers: Answers = anthropic_answer if speaks_anthropic else openai_answer
+        path, stand_in = place_of(scope["path"])
+        answers = answers_at(path, headers, stand_in=stand_in)
         exchange = Exchange(receive, send, answers)
         try:
             body = await _read(receive)
             if self.seen.maxlen:
-                self.seen.append(SeenRequest(path, headers, body))
-            _authenticate(headers, speaks_anthropic)
-            await self._answer(exchange, f"{scope['method']} {path}", headers, body)
+                self.seen.append(SeenRequest(scope["path"], headers, body))
+            _authenticate(headers, speaks_anthropic=answers is anthropic_answer)
+            if not stand_in:
+                await self._answer(exchange, f"{scope['method']} {path}", headers, body)
+            elif isinstance(answers, Translated):
+                await self._translate(exchange, answers, path, body)
+            else:
+                made = await made_at(path, scope["query_string"], headers, body)
+                if made is not None:
+                    await exchange.made(made)
+                else:
+                    route = f"{scope['method']} {path}"
+                    await self._answer(exchange, route, headers, body, stand_in=True)
         except Refused as refused:
             await exchange.refuse(refused)
         except ClientGone:
@@ -60,15 +70,35 @@ class SimApp:
         finally:
             exchange.close()
 
-    async def _answer(self, exchange: Exchange, route: str, headers: Mapping[str, str], body: bytes) -> None:
+    async def _translate(self, exchange: Exchange, answers: Translated, path: str, body: bytes) -> None:
+        if path == "/v1/responses":
+            await self._complete(exchange, answers.read(_object(body)))
+            return
+        call = google_call(path)
+        if call is None:
+            raise Refused(404, f"Invalid URL ({path})")
+        model, stream = call
+        await self._complete(exchange, answers.read(_object(body), model=model, stream=stream))
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        route: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        stand_in: bool = False,
+    ) -> None:
         if route == "POST /v1/messages":
             _check_version(headers)
-            await self._complete(exchange, anthropic_request.read_request(_object(body)))
+            asked = anthropic_request.read_request(_object(body), stand_in=stand_in)
+            await self._complete(exchange, asked)
         elif route == "POST /v1/chat/completions":
-            await self._complete(exchange, openai_request.read_request(_object(body)))
+            asked = openai_request.read_request(_object(body), stand_in=stand_in)
+            await self._complete(exchange, asked)
         elif route == "POST /v1/messages/count_tokens":
             _check_version(headers)
-            conversation = anthropic_request.read_request(_object(body), counting=True)
+            conversation = anthropic_request.read_request(_object(body), counting=True, stand_in=stand_in)
             await exchange.whole(msgspec.json.encode({"input_tokens": conversation.input_tokens}))
         elif route == "GET /v1/models":
             await exchange.whole(exchange.answers.model_list())
@@ -144,10 +174,10 @@ def _object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _authenticate(headers: Mapping[str, str], speaks_anthropic: bool) -> None:
+def _authenticate(headers: Mapping[str, str], *, speaks_anthropic: bool) -> None:
     """Any key will do, but there must be one."""
     bearer = headers.get("authorization", "").removeprefix("Bearer").strip()
-    if headers.get("x-api-key", "").strip() or bearer:
+    if bearer or any(headers.get(name, "").strip() for name in _KEY_HEADERS):
         return
     if speaks_anthropic:
         raise Refused(401, "x-api-key header is required")

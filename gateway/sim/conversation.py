@@ -30,6 +30,12 @@ MODELS: Mapping[str, SimModel] = {"sim-small": _SMALL, "sim-large": _LARGE, "sim
 """By the names that requests use; ``sim`` is another name of ``sim-small``."""
 
 
+def find_model(name: str, *, stand_in: bool) -> SimModel | None:
+    """The model of a request. Where the simulator stands in for a vendor it has any model, without limits of
+    its own: the gateway knows the real ones."""
+    return SimModel(name, 10_000_000, 1_000_000) if stand_in else MODELS.get(name)
+
+
 class Refused(Exception):
     """What a vendor would answer with an error: the status, and the error's fields."""
 

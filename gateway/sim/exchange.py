@@ -8,6 +8,7 @@ from starlette.types import Receive, Send
 
 from gateway.sim.conversation import Conversation, Refused
 from gateway.sim.directives import Directives
+from gateway.sim.made import Made
 from gateway.sim.reply import Reply
 
 STALL_MS = 600_000
@@ -18,9 +19,10 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
 class Answers(Protocol):
-    """A dialect's rendering (the modules ``anthropic_answer`` and ``openai_answer``)."""
+    """A dialect's rendering (the modules ``anthropic_answer`` and ``openai_answer``, and ``translated``)."""
 
-    REQUEST_ID_HEADER: bytes
+    @property
+    def REQUEST_ID_HEADER(self) -> bytes: ...  # noqa: N802 - a constant
 
     def error(self, refused: Refused, request_id: str) -> bytes: ...
     def stream_error(self) -> bytes: ...
@@ -72,6 +74,12 @@ class Exchange:
                 await self.pause(STALL_MS)
             return  # incomplete: the server closes the connection
         await self._send({"type": "http.response.body", "body": body})
+
+    async def made(self, made: Made) -> None:
+        """Send what is no conversation."""
+        headers = [*made.headers, _length(made.body)]
+        await self._start(200, made.content_type.encode(), headers)
+        await self._send({"type": "http.response.body", "body": made.body})
 
     async def stream(self, events: Iterator[bytes], directives: Directives) -> None:
         await self._start(200, EVENT_STREAM, [(b"cache-control", b"no-cache")])

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.sim.conversation import (
-    MODELS,
     TOOL_NAME,
     Conversation,
     Refused,
     SimModel,
     ToolOutput,
+    find_model,
     is_count,
     list_in,
     text_of,
@@ -23,12 +23,16 @@ MEDIA = ("image_url", "input_audio", "file")
 MAX_CHOICES = 128
 
 
-def read_request(body: Mapping[str, Any]) -> Conversation:
-    """The conversation in a request body. Raises Refused (400, 404)."""
+def read_request(body: Mapping[str, Any], *, stand_in: bool = False) -> Conversation:
+    """The conversation in a request body. Raises Refused (400, 404).
+
+    ``stand_in``: for whichever vendor of the dialect, each with its own words for forcing a tool, and some
+    with usage in every stream.
+    """
     name = body.get("model")
     if not isinstance(name, str) or not name:
         raise _bad("you must provide a model parameter", None)
-    model = MODELS.get(name)
+    model = find_model(name, stand_in=stand_in)
     if model is None:
         raise Refused(
             404,
@@ -47,13 +51,13 @@ def read_request(body: Mapping[str, Any]) -> Conversation:
         model=model,
         max_tokens=_limit(body, model),
         stream=streaming,
-        include_usage=isinstance(options, Mapping) and options.get("include_usage") is True,
+        include_usage=stand_in or (isinstance(options, Mapping) and options.get("include_usage") is True),
         choices=choices or 1,
         stop=(stop,) if isinstance(stop, str) and stop else tuple(_texts(stop)),
         parallel_calls=body.get("parallel_tool_calls") is not False,
         answer_schema=_answer_schema(body.get("response_format")),
     )
-    _read_tools(conversation, body)
+    _read_tools(conversation, body, stand_in=stand_in)
     media_bytes = _read_messages(conversation, body.get("messages"))
     conversation.system, system = "", conversation.system  # it is among the messages that are weighed
     conversation.weigh(body["messages"], body.get("tools"), media_bytes)
@@ -90,8 +94,10 @@ def _limit(body: Mapping[str, Any], model: SimModel) -> int:
     return model.max_output_tokens
 
 
-def _read_tools(conversation: Conversation, body: Mapping[str, Any]) -> None:
+def _read_tools(conversation: Conversation, body: Mapping[str, Any], *, stand_in: bool) -> None:
     for number, tool in enumerate(list_in(body, "tools")):
+        if isinstance(tool, Mapping) and tool.get("type") == "custom":
+            continue  # it takes free text, which this model never writes
         place = f"tools[{number}]"
         function = tool.get("function") if isinstance(tool, Mapping) else None
         if not isinstance(function, Mapping):
@@ -120,8 +126,10 @@ def _read_tools(conversation: Conversation, body: Mapping[str, Any]) -> None:
         raise _bad("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
     if choice in ("auto", "none"):
         conversation.tool_choice = choice
-    elif choice == "required":
+    elif choice == "required" or (stand_in and choice == "any"):
         conversation.tool_choice = "any"
+    elif isinstance(choice, Mapping) and isinstance(allowed := choice.get("allowed_tools"), Mapping):
+        conversation.tool_choice = "any" if allowed.get("mode") == "required" else "auto"
     else:
         function = choice.get("function") if isinstance(choice, Mapping) else None
         name = str(function.get("name")) if isinstance(function, Mapping) else ""
