@@ -24,9 +24,10 @@ from gateway.accounts.bootstrap import Bootstrapped, bootstrap
 from gateway.accounts.end_user_routes import end_user_routes
 from gateway.accounts.end_users import EndUsers
 from gateway.accounts.keys import ApiKeys
-from gateway.accounts.markups import Markups
 from gateway.accounts.models import Account
 from gateway.accounts.routes import key_routes
+from gateway.accounts.terms import AccountTerms
+from gateway.accounts.twins import Twins
 from gateway.billing.billing import Billing
 from gateway.billing.credits import credit_routes
 from gateway.billing.routes import billing_routes
@@ -42,11 +43,12 @@ from gateway.inference.dialects.registry import CLIENT_PATHS
 from gateway.inference.inference import Inference
 from gateway.inference.media.routes import TRANSCRIPTIONS_PATH, media_routes
 from gateway.inference.metrics import InferenceMetrics
-from gateway.inference.models import ModelCatalog, load_price_list
+from gateway.inference.models import load_price_list
 from gateway.inference.providers import Provider
 from gateway.inference.route import InferenceRoute
 from gateway.inference.routes import model_routes
 from gateway.inference.routing import Router
+from gateway.inference.stand_ins import build_catalogs
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.migrations import migrate
@@ -80,6 +82,7 @@ class App:
         vault: Vault,
         catalog: Catalog,
         providers: Mapping[str, Provider],
+        sim_url: str | None,
         clock: Clock,
     ) -> None:
         self.settings = settings
@@ -116,11 +119,12 @@ class App:
         )
 
         self._upstream = Upstream()
-        model_catalog = ModelCatalog(settings, providers, clock)
         self.metrics = CollectorRegistry()
         router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
-        markups = Markups(db, clock, usual=settings.markup)
-        self.inference = Inference(model_catalog, self.billing, router, markups)
+        terms = AccountTerms(db, clock, usual_markup=settings.markup)
+        catalogs = build_catalogs(settings, providers, sim_url, clock)
+        self.inference = Inference(catalogs, self.billing, router, terms)
+        self.twins = Twins(db, clock, credit_usd=settings.test_credit_usd, possible=catalogs.test is not None)
         self.engine = TurnEngine(
             db, clock, TurnModel(self.inference), self.broker, event_prefix=settings.event_prefix
         )
@@ -138,9 +142,15 @@ class App:
 
     @classmethod
     async def open(
-        cls, settings: Settings, providers: Mapping[str, Provider], clock: Clock | None = None
+        cls,
+        settings: Settings,
+        providers: Mapping[str, Provider],
+        *,
+        sim_url: str | None = None,
+        clock: Clock | None = None,
     ) -> "App":
-        """Migrate the database, load the vault's keys, wire everything. Raises BadSettings."""
+        """Migrate the database, load the vault's keys, wire everything. ``sim_url`` is where the simulated
+        provider listens, if it does: test mode needs it. Raises BadSettings."""
         clock = clock or SystemClock()
         try:
             catalog = Catalog.load(settings.catalog_dir)
@@ -153,7 +163,7 @@ class App:
                 secrets_exist = (await session.exec(select(Secret.id).limit(1))).first() is not None
             vault = Vault(db, load_key_ring(settings, secrets_exist=secrets_exist), clock)
             await vault.check_keys()
-            return cls(settings, db, vault, catalog, providers, clock)
+            return cls(settings, db, vault, catalog, providers, sim_url, clock)
         except WrongKeys as error:
             await db.close()
             raise BadSettings(f"{error}; restore the vault key file, or set HEDDLE_VAULT_KEYS") from None
@@ -234,7 +244,7 @@ class App:
         end_users = EndUsers(self.db, self._clock)
         for router in (
             ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
-            key_routes(self.keys, self._clock),
+            key_routes(self.keys, self.twins, self._clock),
             end_user_routes(end_users),
             billing_routes(self.billing),
             stripe_routes(self.stripe),
@@ -275,9 +285,11 @@ def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) ->
 
 
 @asynccontextmanager
-async def running(settings: Settings, providers: Mapping[str, Provider]) -> AsyncIterator[App]:
+async def running(
+    settings: Settings, providers: Mapping[str, Provider], *, sim_url: str | None = None
+) -> AsyncIterator[App]:
     """An App between ``start`` and ``close`` (tests and tools)."""
-    app = await App.open(settings, providers)
+    app = await App.open(settings, providers, sim_url=sim_url)
     await app.start()
     try:
         yield app

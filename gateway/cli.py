@@ -231,12 +231,12 @@ async def _with_account(
     db = Database(settings.resolved_database_url)
     try:
         async with db.session() as session:
-            query = select(Account).order_by(col(Account.created_at))
-            if account is not None:
-                query = query.where(Account.id == account)
-            row = (await session.exec(query)).first()
+            named = Account.id == account if account is not None else col(Account.test_of).is_(None)
+            row = (await session.exec(select(Account).where(named).order_by(col(Account.created_at)))).first()
         if row is None:
             raise BadSettings(f"there is no account {account or 'yet: start heddle serve once'}")
+        if row.test_of is not None:
+            raise BadSettings(f"{row.id} is the test account of {row.test_of}: name that one")
         return await work(db, row)
     finally:
         await db.close()

@@ -14,6 +14,7 @@ EXPOSED_HEADERS = (
     "x-heddle-dropped",
     "x-heddle-estimated",
     "x-heddle-max-tokens",
+    "x-heddle-mode",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",

@@ -8,6 +8,7 @@ from gateway.accounts.keys import ApiKeys
 from gateway.errors import as_domain_error, send_error
 from gateway.idempotency.idempotency import Idempotency
 from gateway.idempotency.key import AGAIN
+from kit.caller import Caller
 from kit.errors import AuthenticationFailed
 from kit.ids import new_uuid
 
@@ -15,6 +16,8 @@ PUBLIC_PATHS = frozenset({"/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/
 """Paths below ``/v1`` without an API key: open, or with an authentication of their own."""
 
 MAX_SECRET_LENGTH = 512
+_TEST_MODE = (b"x-heddle-mode", b"test")
+"""On every answer to a test key, errors included."""
 
 
 class FrontDoor:
@@ -48,6 +51,8 @@ class FrontDoor:
                     (b"x-request-id", request_id.encode()),
                     (b"request-id", request_id.encode()),
                 ]
+                if _is_test(scope):
+                    message["headers"].append(_TEST_MODE)
             await send(message)
 
         try:
@@ -74,6 +79,12 @@ class FrontDoor:
             await self._idempotency.answer(app, idempotency_key, scope, receive, send)
         else:
             await app(scope, receive, send)
+
+
+def _is_test(scope: Scope) -> bool:
+    """Whether a test key calls, as far as that is known yet."""
+    caller = scope.get("caller")
+    return isinstance(caller, Caller) and caller.is_test
 
 
 def _read_as_json(scope: Scope) -> None:

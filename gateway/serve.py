@@ -14,7 +14,7 @@ import uvicorn
 
 from gateway.app import App
 from gateway.data_dir import prepare_data_dir
-from gateway.inference.providers import Provider, configured_providers, sim_provider
+from gateway.inference.providers import SIM, Provider, configured_providers, sim_provider
 from gateway.settings import BadSettings, Settings
 from gateway.sim.server import sim_server
 
@@ -58,24 +58,27 @@ def bind(host: str, port: int) -> socket.socket:
 async def serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> None:
     """Serve until a signal arrives. Raises BadSettings before anything listens."""
     providers = configured_providers(settings, os.environ)
-    use_sim = settings.sim == "on" or (settings.sim == "auto" and not providers)
     listener = bind(settings.host, settings.port)
     port = listener.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        if use_sim:
-            providers["sim"] = sim_provider(await stack.enter_async_context(sim_server()))
-        await _serve_app(settings, providers, listener, on_ready)
+        sim_url = None
+        if settings.sim != "off":  # test mode needs it, whoever else is configured
+            sim_url = await stack.enter_async_context(sim_server())
+            if settings.sim == "on" or not providers:
+                providers[SIM] = sim_provider(sim_url)
+        await _serve_app(settings, providers, sim_url, listener, on_ready)
 
 
 async def _serve_app(
     settings: Settings,
     providers: dict[str, Provider],
+    sim_url: str | None,
     listener: socket.socket,
     on_ready: Callable[[Serving], None],
 ) -> None:
-    app = await App.open(settings, providers)
+    app = await App.open(settings, providers, sim_url=sim_url)
     try:
         first = await app.start()
         config = uvicorn.Config(

@@ -133,6 +133,7 @@ class Settings(BaseSettings):
     vault_key_file: Path | None = None
     allow_private_targets: str = ""
     starter_credit_usd: Decimal = Field(default=Decimal(5), ge=0, le=1_000_000)
+    test_credit_usd: Decimal = Field(default=Decimal(1000), ge=0, le=1_000_000)
     low_balance_usd: Decimal = Field(default=Decimal(1), ge=0, le=1_000_000)
     markup: Decimal = Field(default=Decimal("0.07"), ge=0, le=10)
     cors_origins: str = "*"

@@ -1,16 +1,22 @@
 """Who is calling: the authenticated identity that the front door puts on every request."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 
 from kit.errors import AuthenticationFailed, NotFound, PermissionDenied
 
+Mode = Literal["live", "test"]
+"""Whether an account's calls reach real providers for money, or the simulated one for play money."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated API key. A key bound to an end user acts only for that end user."""
+    """An authenticated API key. A key bound to an end user acts only for that end user.
+
+    ``mode`` is its account's: what the secret looks like decides nothing.
+    """
 
     account_id: str
     key_id: str
@@ -19,10 +25,19 @@ class Caller:
     models: tuple[str, ...] | None = None
     drains: bool = False
     """Whether a call goes on to its end when its client has gone."""
+    mode: Mode = "live"
 
     @property
     def is_admin(self) -> bool:
         return self.scope == "admin"
+
+    @property
+    def is_test(self) -> bool:
+        return self.mode == "test"
+
+    def file_name(self, name: str) -> str:
+        """The name of a file with the account's figures: of a test account it says so."""
+        return f"TEST-{name}" if self.is_test else name
 
     def acting_for(self, requested: str | None) -> str | None:
         """The end user a request is for. Raises PermissionDenied if the key is bound to another one."""
@@ -56,7 +71,31 @@ def admin_caller(request: Request) -> Caller:
     return caller
 
 
+def live_admin_caller(request: Request) -> Caller:
+    caller = admin_caller(request)
+    if caller.is_test:
+        raise PermissionDenied(
+            "this route is about real money: it needs a live key, and this one is a test key",
+            code="live_key_required",
+        )
+    return caller
+
+
+def test_admin_caller(request: Request) -> Caller:
+    caller = admin_caller(request)
+    if not caller.is_test:
+        raise PermissionDenied(
+            "this route is about play money: it needs a test key (POST /v1/keys with mode: test)",
+            code="test_key_required",
+        )
+    return caller
+
+
 Standard = Annotated[Caller, Depends(standard_caller)]
 """Route parameter: any valid key."""
 Admin = Annotated[Caller, Depends(admin_caller)]
 """Route parameter: a valid key with scope ``admin``."""
+LiveAdmin = Annotated[Caller, Depends(live_admin_caller)]
+"""Route parameter: one of a live account."""
+TestAdmin = Annotated[Caller, Depends(test_admin_caller)]
+"""Route parameter: one of a test account."""

@@ -49,8 +49,10 @@ async def heddle(
 ) -> AsyncIterator[Served]:
     """Serve Heddle on ``database_url``; ``providers`` replace the simulator."""
     async with AsyncExitStack() as stack:
+        sim_url = None
         if providers is None:
-            providers = {"sim": sim_provider(await stack.enter_async_context(sim_server()))}
+            sim_url = await stack.enter_async_context(sim_server())
+            providers = {"sim": sim_provider(sim_url)}
         box: list[App] = []
 
         async def late(scope: Any, receive: Any, send: Any) -> None:
@@ -68,7 +70,7 @@ async def heddle(
             allow_private_targets="loopback",
             **settings,
         )
-        box.append(await stack.enter_async_context(running(chosen, providers)))
+        box.append(await stack.enter_async_context(running(chosen, providers, sim_url=sim_url)))
         yield Served(url, box[0], stack)
 
 

@@ -62,6 +62,6 @@ class ModelClient(Protocol):
         """Raises PaymentRequired, InvalidRequest, NotFound or UpstreamFailed before anything streams."""
         ...
 
-    def default_max_tokens(self, model: str) -> int:
-        """The output limit for a turn that sets none. Raises NotFound, Unsupported."""
+    async def default_max_tokens(self, account_id: str, model: str) -> int:
+        """The output limit for a turn of the account that sets none. Raises NotFound, Unsupported."""
         ...

@@ -61,7 +61,7 @@ class ModelStepRunner:
         """
         turn, iteration = run.turn, run.turn.iteration + 1
         request_id = _request_id(turn, iteration)
-        stream = await self._model.open(self._step(run, request_id))
+        stream = await self._model.open(await self._step(run, request_id))
         on_open()
         if iteration > 1:
             run.publish("iteration_start", iteration=iteration)
@@ -118,10 +118,10 @@ class ModelStepRunner:
         except Exception:
             logger.exception("settling an abandoned step of %s failed", turn.id)
 
-    def _step(self, run: TurnRun, request_id: str) -> ModelStep:
+    async def _step(self, run: TurnRun, request_id: str) -> ModelStep:
         turn = run.turn
         body = {
-            "max_tokens": self._model.default_max_tokens(turn.params["model"]),
+            "max_tokens": await self._model.default_max_tokens(turn.account_id, turn.params["model"]),
             **turn.params,
             "messages": build_context(run.history),
         }

@@ -38,7 +38,9 @@ async def bootstrap(
 
     def write(session: Session) -> tuple[str, str | None]:
         one_at_a_time(session.connection(), "bootstrap")
-        account = session.exec(select(Account).order_by(col(Account.created_at))).first()
+        account = session.exec(
+            select(Account).where(col(Account.test_of).is_(None)).order_by(col(Account.created_at))
+        ).first()
         generated: str | None = None
         is_new = account is None
         if account is None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from gateway.accounts.models import ApiKey
-from kit.caller import Caller
+from gateway.accounts.models import Account, ApiKey
+from kit.caller import Caller, Mode
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import AuthenticationFailed, NotFound
@@ -60,6 +60,13 @@ def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def prefix_for(mode: Mode, key_prefix: str) -> str:
+    """What a new secret begins with: ``ak_live_`` becomes ``ak_test_``. It decides nothing."""
+    if mode == "live":
+        return key_prefix
+    return "test".join(key_prefix.rsplit("live", 1)) if "live" in key_prefix else f"{key_prefix}test_"
+
+
 def display_prefix(secret: str, key_prefix: str) -> str:
     """The part of a secret that may be shown: the prefix and four more characters."""
     return secret[: len(key_prefix) + 4] if secret.startswith(key_prefix) else secret[:4]
@@ -75,14 +82,17 @@ class ApiKeys:
         self._cache: dict[str, _CachedKey] = {}
         self._reading: dict[str, asyncio.Task[_CachedKey]] = {}
 
-    def new_row(self, account_id: str, spec: NewKey, secret: str | None = None) -> tuple[ApiKey, str]:
-        """A row ready to be stored, and its secret (generated unless given)."""
-        secret = secret or self._key_prefix + secrets.token_hex(SECRET_BYTES)
+    def new_row(
+        self, account_id: str, spec: NewKey, secret: str | None = None, *, mode: Mode = "live"
+    ) -> tuple[ApiKey, str]:
+        """A row ready to be stored, and its secret (generated unless given). ``mode``: the account's."""
+        prefix = prefix_for(mode, self._key_prefix)
+        secret = secret or prefix + secrets.token_hex(SECRET_BYTES)
         row = ApiKey(
             id=new_uuid(),
             account_id=account_id,
             secret_sha256=hash_secret(secret),
-            prefix=display_prefix(secret, self._key_prefix),
+            prefix=display_prefix(secret, prefix),
             name=spec.name,
             scope=spec.scope,
             end_user_id=spec.end_user_id,
@@ -98,9 +108,10 @@ class ApiKeys:
         )
         return row, secret
 
-    async def mint(self, account_id: str, spec: NewKey) -> tuple[ApiKey, str]:
-        """Store a new key; returns it with its secret, which nobody can read again."""
-        row, secret = self.new_row(account_id, spec)
+    async def mint(self, account_id: str, spec: NewKey, *, mode: Mode = "live") -> tuple[ApiKey, str]:
+        """Store a new key; returns it with its secret, which nobody can read again. ``mode``: the
+        account's."""
+        row, secret = self.new_row(account_id, spec, mode=mode)
         await self._db.write(lambda session: session.add(row.model_copy()))
         return row, secret
 
@@ -125,10 +136,12 @@ class ApiKeys:
 
     async def _read(self, digest: str) -> _CachedKey:
         now = self._clock.now_ms()
+        query = select(ApiKey, Account).join(Account).where(ApiKey.secret_sha256 == digest)
         async with self._db.session() as session:
-            row = (await session.exec(select(ApiKey).where(ApiKey.secret_sha256 == digest))).first()
-        if row is None:
+            found = (await session.exec(query)).first()
+        if found is None:
             raise AuthenticationFailed("this API key is not known", code="unknown_key")
+        row, account = found
         if row.revoked_at is not None:
             raise AuthenticationFailed("this API key has been revoked", code="key_revoked")
         caller = Caller(
@@ -138,6 +151,7 @@ class ApiKeys:
             end_user_id=row.end_user_id,
             models=tuple(row.models) if row.models is not None else None,
             drains=row.on_disconnect == "drain",
+            mode=account.mode,
         )
         return _CachedKey(caller, row.expires_at, now)
 

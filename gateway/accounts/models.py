@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from kit.caller import Mode
 from kit.columns import big_int, json_column, reference
 
 
@@ -15,7 +16,13 @@ class Account(SQLModel, table=True):
     name: str
     markup: str | None = None
     """Added to providers' prices as a fraction (``0.07``), where it differs from the installation's."""
+    test_of: str | None = Field(default=None, foreign_key="account.id", index=True, unique=True)
+    """The live account whose twin this is: it has test keys and play money (see ``twins``)."""
     created_at: int = Field(sa_column=big_int())
+
+    @property
+    def mode(self) -> Mode:
+        return "live" if self.test_of is None else "test"
 
 
 class EndUser(SQLModel, table=True):

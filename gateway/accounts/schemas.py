@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gateway.accounts.models import ApiKey, EndUser
+from kit.caller import Mode
 from kit.money import Nanos, micros, nanos_from_usd, usd_text
 from kit.request_body import RequestBody
 
@@ -49,6 +50,7 @@ class MintKey(KeyLimits):
     name: KeyName
     scope: Literal["admin", "standard"] = "standard"
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
+    mode: Mode | None = None
 
     @model_validator(mode="after")
     def _admins_are_not_end_users(self) -> "MintKey":
@@ -113,14 +115,15 @@ def render_end_user(row: EndUser) -> dict[str, Any]:
     }
 
 
-def render_key(row: ApiKey) -> dict[str, Any]:
-    """A key as the wire shows it; never its secret."""
+def render_key(row: ApiKey, mode: Mode) -> dict[str, Any]:
+    """A key as the wire shows it; never its secret. ``mode``: its account's."""
     return {
         "id": row.id,
         "object": "api_key",
         "name": row.name,
         "prefix": row.prefix,
         "scope": row.scope,
+        "mode": mode,
         "end_user_id": row.end_user_id,
         "max_spend_usd": None if row.cap_nanos is None else float(usd_text(row.cap_nanos)),
         "cap_micros": None if row.cap_nanos is None else micros(row.cap_nanos),

@@ -38,10 +38,12 @@ from gateway.billing.operations import (
     Movement,
     Operation,
     Payer,
+    SetBalance,
     Settle,
     Settled,
 )
 from gateway.billing.periods import resets_at_ms
+from gateway.billing.play_money import entry_to, must_be_play_money
 from gateway.billing.prices import TokenUsage
 from gateway.billing.rates import KeyRates, RateStatus
 from gateway.billing.rows import Capped, KeyRow, Rows
@@ -84,6 +86,8 @@ class BillingBatch:
             return self._admit(operation)
         if isinstance(operation, Settle):
             return self._settle(operation)
+        if isinstance(operation, SetBalance):
+            return self._set_balance(operation)
         return self._credit(operation) if isinstance(operation, Credit) else self._debit(operation)
 
     def write_back(self) -> None:
@@ -275,7 +279,23 @@ class BillingBatch:
         self._tell(alerts.of_low(wallet, before, self._low_balance, op.now_ms))
         return True
 
-    def _is_new(self, op: Movement) -> bool:
+    def _set_balance(self, op: SetBalance) -> bool:
+        """Whether any money moved. Raises PermissionDenied for a live wallet, Conflict below what is held."""
+        must_be_play_money(self._rows.connection, op.account_id)
+        wallet = self._rows.wallet(op.account_id)
+        before = wallet.balance_nanos
+        entry = entry_to(wallet, op)
+        if entry is None:
+            return False
+        self._rows.entries.append(entry)
+        if wallet.balance_nanos > before:
+            added = Nanos(wallet.balance_nanos - before)
+            self._tell(alerts.of_credit(wallet, "adjustment", added, self._low_balance, op.now_ms))
+        else:
+            self._tell(alerts.of_low(wallet, before, self._low_balance, op.now_ms))
+        return True
+
+    def _is_new(self, op: Credit | Debit) -> bool:
         """Whether this entry id has not moved money yet; from now on it has."""
         name = (op.account_id, op.entry_id)
         known = select(LEDGER.c.id).where(

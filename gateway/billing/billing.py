@@ -25,6 +25,7 @@ from gateway.billing.operations import (
     Operation,
     Payer,
     Rider,
+    SetBalance,
     Settle,
     Settled,
 )
@@ -158,6 +159,12 @@ class Billing:
         """Move money into a wallet once per ``entry_id``; False if that entry was there already."""
         operation = Credit(account_id, entry_id, kind, amount, reference, self._clock.now_ms())
         return bool(await asyncio.shield(self._enqueue(operation)))
+
+    async def set_play_balance(self, account_id: str, balance: Nanos) -> None:
+        """Have a test account's wallet hold exactly this. Raises PermissionDenied for a live one, Conflict
+        (``balance_held``) if running calls hold more."""
+        operation = SetBalance(account_id, new_id("play"), balance, self._clock.now_ms())
+        await asyncio.shield(self._enqueue(operation))
 
     async def wallet(self, account_id: str) -> Wallet:
         async with self._db.session() as session:

@@ -13,7 +13,7 @@ from gateway.billing.billing import Billing
 from gateway.billing.models import LedgerEntry
 from gateway.idempotency.refusals import MAX_KEY_CHARS
 from kit.db import Database
-from kit.errors import AuthenticationFailed, Conflict, InvalidRequest, NotFound
+from kit.errors import AuthenticationFailed, Conflict, InvalidRequest, NotFound, Unsupported
 from kit.money import nanos_from_usd, usd_text
 from kit.request_body import RequestBody, read_model
 
@@ -56,8 +56,16 @@ def credit_routes(db: Database, billing: Billing, *, operator_token: str | None)
             )
         entry_id, amount = f"credit:{idempotency_key}", nanos_from_usd(body.amount_usd)
         async with db.session() as session:
-            if await session.get(Account, body.account_id) is None:
-                raise NotFound(f"account {body.account_id} not found", param="account_id")
+            account = await session.get(Account, body.account_id)
+        if account is None:
+            raise NotFound(f"account {body.account_id} not found", param="account_id")
+        if account.test_of is not None:
+            raise Unsupported(
+                f"account {body.account_id} is the test account of {account.test_of}: it has play money "
+                "(PUT /v1/billing/test-balance)",
+                code="test_account",
+                param="account_id",
+            )
         fresh = await billing.credit(
             body.account_id, amount, kind="credit", entry_id=entry_id, reference=body.reference
         )

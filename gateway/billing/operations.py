@@ -123,5 +123,15 @@ class Debit:
     now_ms: int
 
 
-Movement = Credit | Debit
+@dataclass(frozen=True, slots=True)
+class SetBalance:
+    """Have a test account's wallet hold exactly ``balance``. See ``play_money``."""
+
+    account_id: str
+    entry_id: str
+    balance: Nanos
+    now_ms: int
+
+
+Movement = Credit | Debit | SetBalance
 Operation = Admit | Settle | Movement

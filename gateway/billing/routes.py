@@ -7,13 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
+from gateway.billing.amounts import BalanceUsd
 from gateway.billing.billing import Billing
 from gateway.billing.models import LedgerEntry
-from kit.caller import Admin
+from kit.caller import Admin, Caller, TestAdmin
 from kit.clock import iso_time
 from kit.csv_text import Cell, csv_response, csv_stream
-from kit.money import micros, usd_text
+from kit.money import micros, nanos_from_usd, usd_text
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
+from kit.request_body import RequestBody
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
@@ -29,6 +31,10 @@ LEDGER_COLUMNS = (
     "previous_hash",
     "hash",
 )
+
+
+class SetTestBalance(RequestBody):
+    balance_usd: BalanceUsd
 
 
 def render_ledger_entry(entry: LedgerEntry) -> dict[str, Any]:
@@ -66,10 +72,10 @@ def _ledger_cells(entry: LedgerEntry) -> list[Cell]:
 def billing_routes(billing: Billing) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["billing"])
 
-    @router.get("/billing/balance")
-    async def balance(caller: Admin) -> dict[str, Any]:
+    async def render_balance(caller: Caller) -> dict[str, Any]:
         wallet = await billing.wallet(caller.account_id)
         return {
+            "mode": caller.mode,
             "balance_usd": usd_text(wallet.balance_nanos),
             "balance_micros": micros(wallet.balance_nanos),
             "held_micros": micros(wallet.held_nanos),
@@ -77,6 +83,15 @@ def billing_routes(billing: Billing) -> APIRouter:
             "owed_micros": micros(wallet.debt_nanos),
             "owed_usd": usd_text(wallet.debt_nanos),
         }
+
+    @router.get("/billing/balance")
+    async def balance(caller: Admin) -> dict[str, Any]:
+        return await render_balance(caller)
+
+    @router.put("/billing/test-balance")
+    async def set_test_balance(body: SetTestBalance, caller: TestAdmin) -> dict[str, Any]:
+        await billing.set_play_balance(caller.account_id, nanos_from_usd(body.balance_usd))
+        return await render_balance(caller)
 
     @router.get("/billing/ledger")
     async def ledger(
@@ -92,6 +107,6 @@ def billing_routes(billing: Billing) -> APIRouter:
             async for entries in billing.ledger_entries(caller.account_id):
                 yield [_ledger_cells(entry) for entry in entries]
 
-        return csv_response(csv_stream(LEDGER_COLUMNS, rows()), "ledger.csv")
+        return csv_response(csv_stream(LEDGER_COLUMNS, rows()), caller.file_name("ledger.csv"))
 
     return router

@@ -7,8 +7,9 @@ Invariants:
 
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 
-from gateway.accounts.markups import Markups
+from gateway.accounts.terms import AccountTerms
 from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
 from gateway.billing.prices import TokenUsage, cost_of
@@ -17,6 +18,7 @@ from gateway.inference.models import ModelCatalog
 from gateway.inference.open_call import OpenCall
 from gateway.inference.plan import CallPlan, Candidate, MediaRequest, Planner
 from gateway.inference.routing import Router
+from gateway.inference.stand_ins import Catalogs
 from gateway.inference.upstream import Body
 from kit.errors import HeddleError
 
@@ -24,12 +26,16 @@ from kit.errors import HeddleError
 class Inference:
     """Plans and opens metered calls."""
 
-    def __init__(self, catalog: ModelCatalog, billing: Billing, router: Router, markups: Markups) -> None:
-        self.catalog = catalog
+    def __init__(self, catalogs: Catalogs, billing: Billing, router: Router, terms: AccountTerms) -> None:
+        self.catalogs = catalogs
         self.billing = billing
-        self.markups = markups
-        self._planner = Planner(catalog)
+        self.terms = terms
         self._router = router
+
+    async def models_of(self, account_id: str) -> tuple[ModelCatalog, Decimal]:
+        """What an account can call, and the markup that it pays. Raises TestModeOff."""
+        terms = await self.terms.of(account_id)
+        return self.catalogs.of(terms.mode), terms.markup
 
     async def plan(
         self,
@@ -40,16 +46,16 @@ class Inference:
         allowed_models: tuple[str, ...] | None,
     ) -> CallPlan:
         """Understand and price a request. Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
-        markup = await self.markups.of(account_id)
-        return self._planner.plan(dialect, raw, markup, allowed_models=allowed_models)
+        catalog, markup = await self.models_of(account_id)
+        return Planner(catalog).plan(dialect, raw, markup, allowed_models=allowed_models)
 
     async def plan_media(
         self, request: MediaRequest, account_id: str, *, allowed_models: tuple[str, ...] | None
     ) -> CallPlan:
         """Price a request for images, speech or a transcription. Raises NotFound, PermissionDenied,
         Unsupported."""
-        markup = await self.markups.of(account_id)
-        return self._planner.plan_media(request, markup, allowed_models=allowed_models)
+        catalog, markup = await self.models_of(account_id)
+        return Planner(catalog).plan_media(request, markup, allowed_models=allowed_models)
 
     async def open(
         self,

@@ -204,7 +204,7 @@ def _check_prices(model: Model, facts: RequestFacts, tools: Counts) -> None:
     lacking = model.price.lacks(("input", "output") if facts.generates else ("input",))
     if lacking is not None:
         raise _not_priced(f"model {facts.model} has no price for {lacking}: set one under [models]", "model")
-    name = model.provider.name
+    name = model.provider.stands_in_for or model.provider.name
     tool = model.price.lacks(tool for tool, _ in tools)
     if tool is not None:
         raise _not_priced(

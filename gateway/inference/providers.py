@@ -17,6 +17,8 @@ from gateway.settings import BadSettings, ProviderSettings, Settings
 ANTHROPIC = "anthropic"
 OPENAI_CHAT = "openai-chat"
 SIM = "sim"
+SIM_KEY = "sim-key"
+"""Any key will do there."""
 CONNECT_TIMEOUT_S = 10.0
 FIRST_BYTE_TIMEOUT_S = 600.0
 IDLE_TIMEOUT_S = 300.0
@@ -51,6 +53,13 @@ class Provider:
     """What each use costs of the tools that run there."""
     unit_usd: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
     """Prices per unit that the price list lacks or has otherwise, by the beginnings of models' names."""
+    stands_in_for: str | None = None
+    """In test mode: the provider whose place the simulated one takes (see ``stand_ins``)."""
+
+    @property
+    def place(self) -> str:
+        """What its state in this process is kept under: a stand-in shares none with anybody."""
+        return self.name if self.stands_in_for is None else f"{self.name}/{self.stands_in_for}"
 
     def own_prices(self, model: str) -> dict[str, Decimal]:
         """A model's prices per unit by its name; the longest beginning has the last word."""
@@ -83,6 +92,11 @@ def known_provider_names() -> list[str]:
     return list(_known())
 
 
+def known_keys() -> list[str]:
+    """The variable that switches each known provider on, the usual one of those that do."""
+    return [known.keys[0] for known in _known().values()]
+
+
 def configured_providers(settings: Settings, environ: Mapping[str, str]) -> dict[str, Provider]:
     """The providers that are on: known ones whose key variable is set, and those of the settings.
 
@@ -104,7 +118,7 @@ def configured_providers(settings: Settings, environ: Mapping[str, str]) -> dict
 def sim_provider(base_url: str) -> Provider:
     """The simulated provider behind ``base_url``; it speaks both dialects."""
     urls = {ANTHROPIC: base_url, OPENAI_CHAT: f"{base_url}/v1"}
-    return Provider(SIM, urls, ("sim-key",), display_name="Simulated")
+    return Provider(SIM, urls, (SIM_KEY,), display_name="Simulated")
 
 
 def _known_provider(

@@ -20,21 +20,22 @@ def model_routes(inference: Inference) -> APIRouter:
 
     @router.get("")
     async def list_models(request: Request, caller: Standard) -> dict[str, Any]:
-        models = [model for model in inference.catalog.all() if _may_use(caller.models, model)]
+        catalog, markup = await inference.models_of(caller.account_id)
+        models = [model for model in catalog.all() if _may_use(caller.models, model)]
         if "anthropic-version" in request.headers:
             data = [_anthropic_form(model) for model in models]
             ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
             return {"data": data, "has_more": False, **ends}
-        markup = await inference.markups.of(caller.account_id)
         rendered = [_openai_form(model, markup) for model in models]
         return {"object": "list", "data": rendered, "has_more": False, "next_cursor": None}
 
     @router.get("/{model_id:path}")
     async def get_model(model_id: str, request: Request, caller: Standard) -> dict[str, Any]:
-        model = inference.catalog.resolve(model_id)
+        catalog, markup = await inference.models_of(caller.account_id)
+        model = catalog.resolve(model_id)
         if "anthropic-version" in request.headers:
             return _anthropic_form(model)
-        return _openai_form(model, await inference.markups.of(caller.account_id))
+        return _openai_form(model, markup)
 
     return router
 

@@ -190,12 +190,12 @@ class Router:
         return state.slots.release
 
     def _state(self, provider: Provider) -> _State:
-        state = self._states.get(provider.name)
+        state = self._states.get(provider.place)
         if state is None:
             limit = provider.limits.max_concurrent
             keys = _Keys(provider.api_keys or (None,))
             state = _State(keys, asyncio.Semaphore(limit) if limit is not None else None)
-            self._states[provider.name] = state
+            self._states[provider.place] = state
         return state
 
 

@@ -30,9 +30,10 @@ class TurnModel:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
-    def default_max_tokens(self, model: str) -> int:
-        limit = self._inference.catalog.resolve(model).max_output_tokens
-        return min(limit or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS)
+    async def default_max_tokens(self, account_id: str, model: str) -> int:
+        catalog, _ = await self._inference.models_of(account_id)
+        limits = [found.max_output_tokens or DEFAULT_MAX_TOKENS for found in catalog.candidates(model)]
+        return min(*limits, DEFAULT_MAX_TOKENS)
 
     async def open(self, step: ModelStep) -> ModelStream:
         raw = msgspec.json.encode({**step.body, "stream": True})

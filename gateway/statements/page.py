@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from gateway.statements.printed import Printed
+from gateway.statements.printed import TEST_NOTE, Printed
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
@@ -22,4 +22,6 @@ _HEADERS = {
 
 
 def statement_page(page: Printed) -> HTMLResponse:
-    return HTMLResponse(_TEMPLATES.get_template("statement.html").render(page=page), headers=_HEADERS)
+    return HTMLResponse(
+        _TEMPLATES.get_template("statement.html").render(page=page, test_note=TEST_NOTE), headers=_HEADERS
+    )

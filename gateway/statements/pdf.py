@@ -7,9 +7,11 @@ point. Names in other scripts print right from the page.
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
-from gateway.statements.printed import Printed, PrintedLine
+from gateway.statements.printed import TEST_NOTE, Printed, PrintedLine
 
 _INK, _SOFT, _RULE = (28, 32, 36), (96, 100, 108), (217, 217, 224)
+_TEST_RED, _TEST_PALE = (192, 24, 43), (248, 222, 225)
+_CHARACTERS = "cp1252"
 _MARGIN_MM = 20
 _WIDTHS_MM = (72.0, 28.0, 38.0, 32.0)
 _LINE_MM = 5.5
@@ -34,10 +36,26 @@ class _StatementPdf(FPDF):
     def __init__(self, page: Printed) -> None:
         super().__init__(format="A4", unit="mm")
         self.page_of = page
+        self.core_fonts_encoding = _CHARACTERS
         self.set_margin(_MARGIN_MM)
         self.set_auto_page_break(True, margin=_MARGIN_MM)
         self.set_title(_drawable(f"{page.title} - {page.customer}"))
         self.set_lang("en")
+
+    def header(self) -> None:
+        """Of every page. A test's is marked across, so that none of its pages can go out by mistake."""
+        if not self.page_of.is_test:
+            return
+        top = self.get_y()
+        self.set_font("helvetica", "B", 150)
+        self.set_text_color(*_TEST_PALE)
+        with self.rotation(40, self.w / 2, self.h / 2):
+            self.text((self.w - self.get_string_width("TEST")) / 2, self.h / 2 + 20, "TEST")
+        self.set_y(top)
+        self.set_font("helvetica", "B", 10)
+        self.set_text_color(*_TEST_RED)
+        self.multi_cell(0, _LINE_MM, TEST_NOTE, border=1, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.ln(4)
 
     def footer(self) -> None:
         self.set_y(-15)
@@ -49,7 +67,7 @@ class _StatementPdf(FPDF):
         page = self.page_of
         self.set_text_color(*_INK)
         self.set_font("helvetica", "B", 20)
-        self.multi_cell(0, 9, page.title, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(0, 9, _drawable(page.title), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.set_font("helvetica", "B", 11)
         self.multi_cell(0, 8, _drawable(page.seller), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.ln(6)
@@ -80,7 +98,9 @@ class _StatementPdf(FPDF):
         if self.will_page_break(_LINE_MM * 4):
             self.add_page()
         self.row(("", "", "Total", self.page_of.total))
-        self.row(("", "", "Amount due", self.page_of.due), bold=True)
+        self.row(
+            ("", "", "TEST, not due" if self.page_of.is_test else "Amount due", self.page_of.due), bold=True
+        )
 
     def row(self, cells: tuple[str, str, str, str], *, bold: bool = False, soft: bool = False) -> None:
         """One row of the table; a long first cell goes over several lines."""
@@ -101,4 +121,4 @@ class _StatementPdf(FPDF):
 
 
 def _drawable(text: str) -> str:
-    return text.encode("cp1252", "backslashreplace").decode("cp1252")
+    return text.encode(_CHARACTERS, "backslashreplace").decode(_CHARACTERS)

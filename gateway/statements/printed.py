@@ -12,6 +12,7 @@ from gateway.statements.statement import Line, Statement, Unit
 from kit.money import NANOS_PER_USD, usd_text
 
 _TOKENS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+TEST_NOTE = "TEST: simulated calls paid with play money. Nothing is owed; this is not an invoice."
 _NAMES = {
     "input": "Input tokens",
     "output": "Output tokens",
@@ -43,6 +44,8 @@ class PrintedLine:
 @dataclass(frozen=True)
 class Printed:
     title: str
+    is_test: bool
+    """It must not pass for a real one, not even as a single page of it."""
     seller: str
     customer: str
     period: str
@@ -59,7 +62,8 @@ def printed(statement: Statement, seller: str) -> Printed:
     last = calendar.monthrange(year, month)[1]
     cents = (Decimal(statement.total_nanos) / NANOS_PER_USD).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
     return Printed(
-        title=f"Statement {name}",
+        title=f"TEST – Statement {name}" if statement.mode == "test" else f"Statement {name}",
+        is_test=statement.mode == "test",
         seller=seller,
         customer=statement.end_user_id,
         period=f"1 to {last} {name} (UTC)",

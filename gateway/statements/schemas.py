@@ -20,6 +20,7 @@ COLUMNS = (
     "cost_usd",
     "markup",
     "price_usd",
+    "mode",
 )
 
 
@@ -27,6 +28,7 @@ def render_statement(statement: Statement) -> dict[str, Any]:
     month = statement.month
     return {
         "object": "statement",
+        "mode": statement.mode,
         "end_user_id": statement.end_user_id,
         "month": month.name,
         "from_ms": month.from_ms,
@@ -88,6 +90,7 @@ def statement_rows(statement: Statement) -> Iterator[list[Cell]]:
             Decimal(usd_text(line.cost_nanos)),
             statement.markup,
             Decimal(usd_text(statement.price_nanos(line))),
+            statement.mode,
         ]
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Protocol
 
+from kit.caller import Mode
 from kit.errors import InvalidRequest
 from kit.money import Nanos
 
@@ -102,6 +103,8 @@ class Statement:
     lines: tuple[Line, ...]
     is_complete: bool
     """Whether the month is over: if not, calls may still be added."""
+    mode: Mode = "live"
+    """Of its account. A test account's is owed by nobody, and says so in every form."""
 
     def price_nanos(self, line: Line) -> Nanos:
         price = line.cost_nanos * (1 + self.markup)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from gateway.statements.statement import Lines, Month, Statement
 from gateway.usage.events import UsageEvents
 from gateway.usage.filter import UsageFilter
+from kit.caller import Mode
 from kit.clock import Clock
 
 ResaleMarkup = Callable[[str, str], Awaitable[Decimal]]
@@ -23,8 +24,10 @@ class Statements:
         self._clock = clock
         self._markup = markup
 
-    async def of(self, account_id: str, end_user_id: str, month: Month | None = None) -> Statement:
-        """The end user's statement of a month; of the current one unless said."""
+    async def of(
+        self, account_id: str, end_user_id: str, month: Month | None = None, *, mode: Mode = "live"
+    ) -> Statement:
+        """The end user's statement of a month; of the current one unless said. ``mode``: the account's."""
         now_ms = self._clock.now_ms()
         month = month or Month.of(now_ms)
         markup = await self._markup(account_id, end_user_id)
@@ -32,4 +35,5 @@ class Statements:
         wanted = UsageFilter(account_id, month.from_ms, month.to_ms, end_user_id=end_user_id)
         async for events in self._events.all(wanted):
             lines.add(events)
-        return Statement(end_user_id, month, markup, tuple(lines.dearest_first()), now_ms >= month.to_ms)
+        is_complete = now_ms >= month.to_ms
+        return Statement(end_user_id, month, markup, tuple(lines.dearest_first()), is_complete, mode)

@@ -65,11 +65,12 @@ def usage_routes(reports: UsageReports, events: UsageEvents, keys: ApiKeys, cloc
     @router.get("/usage")
     async def usage(
         wanted: Wanted,
+        caller: Admin,
         group_by: Annotated[list[GroupBy], Depends(groups_wanted)],
         top: Top = DEFAULT_TOP,
     ) -> Response:
         report = await reports.report(wanted, group_by, top=top)
-        answer = render_report(wanted, report, await _keys_of(wanted, report))
+        answer = render_report(wanted, report, await _keys_of(wanted, report), caller.mode)
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
     async def _keys_of(wanted: UsageFilter, report: Report) -> dict[str, tuple[str, str]]:
@@ -90,8 +91,9 @@ def usage_routes(reports: UsageReports, events: UsageEvents, keys: ApiKeys, cloc
         return page(rows, limit, render_usage_event, _place)
 
     @router.get("/usage.csv")
-    async def usage_csv(wanted: Wanted) -> StreamingResponse:
-        return csv_response(csv_stream(EVENT_COLUMNS, _event_rows(events, wanted)), "usage.csv")
+    async def usage_csv(wanted: Wanted, caller: Admin) -> StreamingResponse:
+        rows = csv_stream(EVENT_COLUMNS, _event_rows(events, wanted))
+        return csv_response(rows, caller.file_name("usage.csv"))
 
     @router.get("/keys/{key_id}/usage")
     async def key_usage(
@@ -105,10 +107,11 @@ def usage_routes(reports: UsageReports, events: UsageEvents, keys: ApiKeys, cloc
         key = await keys.get(caller.account_id, key_id)
         wanted = UsageFilter(caller.account_id, *period(clock, from_ms, to_ms), key_id=key_id)
         report = await reports.report(wanted, ["model"])
-        shown = render_report(wanted, report, {})
+        shown = render_report(wanted, report, {}, caller.mode)
         found = await _events_page(wanted, limit, cursor)
         return {
             "key_id": key_id,
+            "mode": caller.mode,
             "cost_micros": shown["total_cost_micros"],
             "cap_micros": None if key.cap_nanos is None else micros(key.cap_nanos),
             "request_count": shown["request_count"],

@@ -11,6 +11,7 @@ from gateway.billing.models import UsageEvent
 from gateway.usage.dimensions import GroupBy
 from gateway.usage.filter import UsageFilter
 from gateway.usage.reports import Report, Sums
+from kit.caller import Mode
 from kit.clock import iso_time
 from kit.csv_text import Cell
 from kit.money import micros, usd_text
@@ -39,10 +40,13 @@ EVENT_COLUMNS = (
 )
 
 
-def render_report(wanted: UsageFilter, report: Report, keys: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """``GET /v1/usage``: totals, then ``by_…`` for each group that was asked for."""
+def render_report(
+    wanted: UsageFilter, report: Report, keys: Mapping[str, tuple[str, str]], mode: Mode
+) -> dict[str, Any]:
+    """``GET /v1/usage``: totals, then ``by_…`` for each group that was asked for. ``mode``: the account's."""
     total = report.total
     answer: dict[str, Any] = {
+        "mode": mode,
         "from_ms": wanted.from_ms,
         "to_ms": wanted.to_ms,
         "total_cost_micros": micros(total.cost_nanos),

@@ -178,3 +178,21 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) 
         assert connection.recv(65536) == b""
         assert time.monotonic() - idle_since > 0.9
     process.close()
+
+
+def test_test_mode_runs_beside_real_providers(tmp_path: Path) -> None:
+    """Without anybody having asked for the simulated provider: live keys do not see it."""
+    away = {"ANTHROPIC_API_KEY": "real", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    process = HeddleProcess(tmp_path, **away)
+    process.start()
+    call = {"max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}
+    with process.client() as live:
+        secret = live.post("/v1/keys", json={"name": "t", "mode": "test"}).json()["secret"]
+        hidden = live.post("/v1/messages", json={"model": "sim-small", **call})
+        assert hidden.json()["error"]["code"] == "model_not_found"
+        with process.client(secret) as test:
+            for model in ("claude-sonnet-4-5", "sim-small"):
+                answer = test.post("/v1/messages", json={"model": model, **call})
+                assert "You said: hello" in answer.text, answer.text
+    assert "providers: anthropic\n" in process.output.read_text()
+    process.close()

@@ -62,17 +62,24 @@ class Serving:
 
 @asynccontextmanager
 async def serving(
-    data_dir: Path, behind: Mapping[str, Provider] | None = None, **settings: Any
+    data_dir: Path,
+    behind: Mapping[str, Provider] | None = None,
+    *,
+    with_sim: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Serving]:
-    """Run Heddle with these settings, before the simulated provider unless others are behind it."""
-    chosen = Settings(data_dir=data_dir, bootstrap_admin_key=ADMIN_KEY, **settings)
+    """Run Heddle with these settings, before the simulated provider unless others are behind it; that runs
+    ``with_sim`` beside them too, for test mode."""
+    chosen = Settings(**{"data_dir": data_dir, "bootstrap_admin_key": ADMIN_KEY, **settings})
     if chosen.database_url is None:
         data_dir.mkdir(exist_ok=True)
         create_sqlite(chosen.resolved_database_url)
     async with AsyncExitStack() as stack:
-        if behind is None:
-            behind = {"sim": sim_provider(await stack.enter_async_context(sim_server()))}
-        app = await stack.enter_async_context(running(chosen, behind))
+        sim_url = None
+        if behind is None or with_sim:
+            sim_url = await stack.enter_async_context(sim_server())
+            behind = {"sim": sim_provider(sim_url)} if behind is None else behind
+        app = await stack.enter_async_context(running(chosen, behind, sim_url=sim_url))
         base_url = await stack.enter_async_context(served(lambda _url: app.asgi))
         headers = {"x-api-key": ADMIN_KEY}
         http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=TIMEOUT_S, verify=False)

@@ -17,7 +17,7 @@ from gateway.billing.stripe.schemas import (
 )
 from gateway.billing.stripe.stripe_billing import StripeBilling
 from gateway.billing.stripe.subscriptions import current_subscription
-from kit.caller import Admin
+from kit.caller import LiveAdmin
 from kit.errors import Conflict, InvalidRequest, Unsupported
 from kit.request_body import read_bounded
 
@@ -46,23 +46,23 @@ def stripe_routes(built: StripeBilling | None) -> APIRouter:
         return {"received": True, "outcome": outcome}
 
     @router.post("/v1/billing/checkout", status_code=201)
-    async def begin_checkout(body: BeginCheckout, caller: Admin) -> dict[str, Any]:
+    async def begin_checkout(body: BeginCheckout, caller: LiveAdmin) -> dict[str, Any]:
         return render_checkout(await configured().checkouts.begin(caller.account_id, body.order))
 
     @router.get("/v1/billing/checkout/{checkout_id}")
-    async def get_checkout(checkout_id: str, caller: Admin) -> dict[str, Any]:
+    async def get_checkout(checkout_id: str, caller: LiveAdmin) -> dict[str, Any]:
         return render_checkout(await configured().checkouts.get(caller.account_id, checkout_id))
 
     @router.get("/v1/billing/offers")
-    async def offers(_caller: Admin) -> dict[str, Any]:
+    async def offers(_caller: LiveAdmin) -> dict[str, Any]:
         return render_offers(configured().settings)
 
     @router.get("/v1/billing/subscription")
-    async def subscription(caller: Admin) -> dict[str, Any]:
+    async def subscription(caller: LiveAdmin) -> dict[str, Any]:
         return render_subscription(await current_subscription(configured().db, caller.account_id))
 
     @router.post("/v1/billing/portal")
-    async def portal(caller: Admin, body: OpenPortal | None = None) -> dict[str, Any]:
+    async def portal(caller: LiveAdmin, body: OpenPortal | None = None) -> dict[str, Any]:
         stripe = configured()
         customer = await stripe.customers.find(caller.account_id)
         if customer is None:
@@ -74,11 +74,11 @@ def stripe_routes(built: StripeBilling | None) -> APIRouter:
         return {"object": "portal", "url": page.url}
 
     @router.get("/v1/billing/auto-top-up")
-    async def auto_top_up(caller: Admin) -> dict[str, Any]:
+    async def auto_top_up(caller: LiveAdmin) -> dict[str, Any]:
         return render_auto_top_up(await configured().auto_charges.find(caller.account_id))
 
     @router.put("/v1/billing/auto-top-up")
-    async def set_auto_top_up(body: SetAutoTopUp, caller: Admin) -> dict[str, Any]:
+    async def set_auto_top_up(body: SetAutoTopUp, caller: LiveAdmin) -> dict[str, Any]:
         stripe = configured()
         try:
             rule = body.rule(stripe.settings)
@@ -88,7 +88,7 @@ def stripe_routes(built: StripeBilling | None) -> APIRouter:
         return render_auto_top_up(await stripe.auto_charges.switch_on(caller.account_id, rule))
 
     @router.delete("/v1/billing/auto-top-up")
-    async def no_auto_top_up(caller: Admin) -> dict[str, Any]:
+    async def no_auto_top_up(caller: LiveAdmin) -> dict[str, Any]:
         return render_auto_top_up(await configured().auto_charges.switch_off(caller.account_id))
 
     @router.get("/billing/paid", include_in_schema=False)

@@ -216,7 +216,7 @@ async def test_the_hold_covers_the_dearest_candidate(tmp_path: Path) -> None:
 
 async def test_an_unknown_target_of_an_alias_is_passed_over(tmp_path: Path) -> None:
     async with pair(tmp_path) as both:
-        catalog = both.heddle.app.inference.catalog
+        catalog = both.heddle.app.inference.catalogs.live
         catalog._aliases["half"] = AliasSettings(
             targets=(AliasTarget(model="no-such"), AliasTarget(model="m2"))
         )
@@ -227,7 +227,7 @@ async def test_an_unknown_target_of_an_alias_is_passed_over(tmp_path: Path) -> N
 
 async def test_weights_share_the_first_tries(tmp_path: Path) -> None:
     async with pair(tmp_path, weights=(3, 1)) as both:
-        catalog = both.heddle.app.inference.catalog
+        catalog = both.heddle.app.inference.catalogs.live
         drawn = Counter(catalog.candidates("smart")[0].upstream_name for _ in range(2000))
         assert 1350 < drawn["m1"] < 1650
         orders = {tuple(model.upstream_name for model in catalog.candidates("smart")) for _ in range(100)}

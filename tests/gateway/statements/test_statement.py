@@ -178,4 +178,5 @@ def test_the_pdf_goes_over_as_many_pages_as_it_needs() -> None:
 
 def test_the_pdf_takes_any_name() -> None:
     made = statement(called("模型" * 60, input_tokens=1), end_user="Zoë 🧵 " + "x" * 190)
-    assert statement_pdf(printed(made, "Ткачи")).startswith(b"%PDF-")
+    for name in ("Ткачи", "Weaver’s – Söhne €"):
+        assert statement_pdf(printed(made, name)).startswith(b"%PDF-")

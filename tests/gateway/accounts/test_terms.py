@@ -1,9 +1,9 @@
-"""An account's own markup, beside the installation's."""
+"""What holds for an account's calls: its own markup beside the installation's, and its mode."""
 
 from decimal import Decimal
 
-from gateway.accounts.markups import LIFETIME_MS, Markups, set_markup
 from gateway.accounts.models import Account
+from gateway.accounts.terms import LIFETIME_MS, AccountTerms, Terms, set_markup
 from kit.clock import ManualClock
 from kit.db import Database
 from tests.gateway.serving import Serving
@@ -14,17 +14,20 @@ USUAL = Decimal("0.07")
 async def test_an_account_without_its_own_has_the_usual_one(db: Database, clock: ManualClock) -> None:
     accounts = [Account(id=name, name=name, created_at=1) for name in ("acct_a", "acct_b")]
     await db.write(lambda session: session.add_all([account.model_copy() for account in accounts]))
-    markups = Markups(db, clock, usual=USUAL)
+    twin = Account(id="acct_a_test", name="a", test_of="acct_a", created_at=1)
+    await db.write(lambda session: session.add(twin.model_copy()))
+    terms = AccountTerms(db, clock, usual_markup=USUAL)
     assert await set_markup(db, "acct_a", Decimal("0.25")) == "acct_a"
-    assert [await markups.of(name) for name in ("acct_a", "acct_b", "nobody")] == [
-        Decimal("0.25"),
-        USUAL,
-        USUAL,
+    assert [await terms.of(name) for name in ("acct_a", "acct_b", "nobody", "acct_a_test")] == [
+        Terms(Decimal("0.25")),
+        Terms(USUAL),
+        Terms(USUAL),
+        Terms(Decimal("0.25"), "test"),
     ]
     await set_markup(db, "acct_a", None)
-    assert await markups.of("acct_a") == Decimal("0.25")
+    assert (await terms.of("acct_a")).markup == Decimal("0.25")
     clock.advance(seconds=LIFETIME_MS / 1000)
-    assert await markups.of("acct_a") == USUAL
+    assert (await terms.of("acct_a")).markup == (await terms.of("acct_a_test")).markup == USUAL
 
 
 async def test_it_is_what_calls_and_models_are_priced_with(heddle: Serving) -> None:

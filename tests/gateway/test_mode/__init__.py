@@ -1,0 +1,1 @@
+"""Test mode: keys that reach the simulated provider for play money, apart from everything live."""
