@@ -191,7 +191,7 @@ def account_markup(
     data_dir: DataDir = None,
 ) -> None:
     """Set what is added to providers' prices for one account."""
-    from gateway.accounts.markups import set_markup
+    from gateway.accounts.terms import set_markup
 
     try:
         own = None if markup == "usual" else parse_usd(markup)
