@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 from sqlmodel import select
 from starlette.types import ASGIApp
@@ -28,6 +28,7 @@ from gateway.accounts.models import Account
 from gateway.accounts.routes import key_routes
 from gateway.accounts.terms import AccountTerms
 from gateway.accounts.twins import Twins
+from gateway.api import api_of, post_paths
 from gateway.billing.billing import Billing
 from gateway.billing.credits import credit_routes
 from gateway.billing.routes import billing_routes
@@ -35,7 +36,6 @@ from gateway.billing.stripe.routes import stripe_routes
 from gateway.billing.stripe.stripe_billing import StripeBilling
 from gateway.body_limit import BodyLimit
 from gateway.cors import CrossOrigin
-from gateway.errors import render_errors
 from gateway.front_door import FrontDoor
 from gateway.idempotency.idempotency import Idempotency
 from gateway.inference.count_tokens import COUNT_TOKENS_PATH, CountTokensRoute
@@ -94,6 +94,7 @@ class App:
         self.billing = Billing(db, clock, low_balance=nanos_from_usd(settings.low_balance_usd))
         self.stripe = _stripe(settings, db, clock, self.billing)
         self.roller = Roller(db, clock)
+        terms = AccountTerms(db, clock, usual_markup=settings.markup)
 
         self._catalog = catalog
         public_url = settings.resolved_public_url
@@ -121,7 +122,6 @@ class App:
         self._upstream = Upstream()
         self.metrics = CollectorRegistry()
         router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
-        terms = AccountTerms(db, clock, usual_markup=settings.markup)
         catalogs = build_catalogs(settings, providers, sim_url, clock)
         self.inference = Inference(catalogs, self.billing, router, terms)
         self.twins = Twins(db, clock, credit_usd=settings.test_credit_usd, possible=catalogs.test is not None)
@@ -138,6 +138,8 @@ class App:
         )
         self.connections.on_connected(self._resume_turns)
         self.connect_sessions.on_declined(self._tell_turns)
+        self.post_paths: frozenset[str]
+        """The routes that may spend are among these; a test holds them to it."""
         self.asgi = self._front()
 
     @classmethod
@@ -232,17 +234,18 @@ class App:
         hot_routes[COUNT_TOKENS_PATH] = CountTokensRoute(
             self.inference, self._upstream, max_request_bytes=limit
         )
-        control_plane = BodyLimit(self._control_plane(), max_bytes=limit)
+        routers = self._control_plane()
+        self.post_paths = frozenset({*hot_routes, *post_paths(routers)})
+        control_plane = BodyLimit(api_of(routers), max_bytes=limit)
         door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=hot_routes)
         return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
 
-    def _control_plane(self) -> FastAPI:
-        api = FastAPI(title="Heddle", version="0.1.0", docs_url=None, redoc_url=None)
+    def _control_plane(self) -> tuple[APIRouter, ...]:
         store = ThreadStore(self.db, self._clock)
         reader = TurnReader(self.db, self.engine.actions)
         usage_events = UsageEvents(self.db)
         end_users = EndUsers(self.db, self._clock)
-        for router in (
+        return (
             ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
             key_routes(self.keys, self.twins, self._clock),
             end_user_routes(end_users),
@@ -263,11 +266,7 @@ class App:
                 self._account_name,
                 secure_cookie=self.settings.resolved_public_url.startswith("https:"),
             ),
-        ):
-            api.include_router(router)
-
-        render_errors(api)
-        return api
+        )
 
 
 def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) -> StripeBilling | None:
