@@ -17,6 +17,7 @@ from broker.calls import (
 from broker.mcp_call import CALL_TIMEOUT_S, McpCaller, Unauthorized
 from broker.mcp_connection import StdioServer
 from broker.mcp_pool import McpPool
+from broker.metering import Payment, PriceOf, ToolMeter
 from broker.models import McpServer, Tool
 from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
@@ -49,12 +50,16 @@ class Broker:
         clock: Clock,
         policy: OutboundPolicy,
         operator_servers: Mapping[str, StdioServer],
+        meter: ToolMeter | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
+        """Without a ``meter`` no tool costs anything."""
         self._pool = McpPool(policy)
         self._caller = McpCaller(self._pool, call_timeout_s=call_timeout_s)
         self._connect_sessions = connect_sessions
-        self._operator = OperatorServers(operator_servers, self._caller)
+        self._meter = meter
+        priced = meter.names if meter is not None else frozenset[str]()
+        self._operator = OperatorServers(operator_servers, self._caller, priced=priced)
         self._validator = ArgumentValidator()
         self.policy = policy
         self.clock = clock
@@ -142,12 +147,40 @@ class Broker:
             await self.servers.refresh(server, scope)
         return [BoundTool.of_server(server, tool) for tool in await self.servers.tools(server)]
 
+    async def operator_tools(self) -> dict[str, list[BoundTool]]:
+        """The tools of each of the operator's servers; none of one that cannot be asked at the moment."""
+
+        async def tools(name: str) -> list[BoundTool]:
+            try:
+                async with asyncio.timeout(DISCOVERY_WAIT_S):
+                    return await self._operator.tools(name)
+            except (HeddleError, TimeoutError):
+                return []  # logged where it happened
+
+        names = sorted(self._operator.names)
+        return dict(zip(names, await asyncio.gather(*map(tools, names)), strict=True))
+
+    async def prices(self, account_id: str) -> PriceOf:
+        """What an account pays for a call of each of the operator's tools."""
+        return _nothing if self._meter is None else await self._meter.prices(account_id)
+
     # --- calling ----------------------------------------------------------------------------------
 
     async def dispatch(
-        self, scope: ToolScope, toolset: Toolset, call: ToolCall, *, on_progress: Progress | None = None
+        self,
+        scope: ToolScope,
+        toolset: Toolset,
+        call: ToolCall,
+        payment: Payment,
+        *,
+        on_progress: Progress | None = None,
     ) -> ToolResult | NeedsConnection:
-        """Call a tool. A tool's own failure is an error result that the model can act on."""
+        """Call a tool. A tool's own failure is an error result that the model can act on.
+
+        A price is set aside before: if there is a ``payment.charge`` in the end, whatever that end is, the
+        caller must end the charge. Raises PaymentRequired, RateLimited or PermissionDenied, and then nothing
+        was called.
+        """
         tool = toolset.find(call.name)
         if tool is None:
             known = ", ".join(sorted(toolset.tools)) or "none"
@@ -155,6 +188,8 @@ class Broker:
         invalid = self.check_arguments(tool.display_name, tool.input_schema, call)
         if invalid is not None:
             return invalid
+        if self._meter is not None and tool.is_operators:
+            await self._meter.admit(scope, tool.display_name, payment)
         started = time.monotonic()
         try:
             return await self._dispatch(scope, tool, call, on_progress)
@@ -175,6 +210,22 @@ class Broker:
             code, message = "secret_unusable", "its stored credentials cannot be opened"
         record = {"target": tool.display_name, "status": code, "latency_ms": _ms(started)}
         return error_result(f"The tool {tool.display_name} failed: {message}", record)
+
+    async def call(
+        self, scope: ToolScope, toolset: Toolset, call: ToolCall, payment: Payment
+    ) -> tuple[ToolResult | NeedsConnection, int | None]:
+        """Dispatch one call and settle it; with what it cost in nano-USD, None if it has no price."""
+        try:
+            result = await self.dispatch(scope, toolset, call, payment)
+        except BaseException:
+            if payment.charge is not None:
+                await payment.charge.cut_off(by_payer=False)
+            raise
+        if payment.charge is None:
+            return result, None
+        if isinstance(result, NeedsConnection):
+            return result, await payment.charge.cut_off(by_payer=False)
+        return result, await payment.charge.settle(result)
 
     def check_arguments(self, name: str, schema: dict[str, object], call: ToolCall) -> ToolResult | None:
         """An error result that says how to mend the arguments, or None if they fit."""
@@ -211,6 +262,10 @@ class Broker:
         connector = connector_of(server)
         link = await self._connect_sessions.create(scope.account_id, connector, scope.end_user_id)
         return NeedsConnection(connector, server.name, link.connect_url, link.expires_at)
+
+
+def _nothing(_tool: str) -> int | None:
+    return None
 
 
 def _unknown(name: str) -> InvalidRequest:

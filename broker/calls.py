@@ -51,12 +51,14 @@ class ToolCall:
 @dataclass(frozen=True)
 class ToolResult:
     """What a call came to: ``output`` for the client's event, ``content`` (Anthropic ``tool_result``
-    blocks) for the model, ``record`` for the developer (target, status, latency_ms, bytes; no secrets)."""
+    blocks) for the model, ``record`` for the developer (target, status, latency_ms, bytes; no secrets).
+    ``answered``: the tool itself gave it, be it to say that it failed."""
 
     output: Any
     content: list[dict[str, Any]]
     is_error: bool = False
     record: dict[str, Any] = field(default_factory=dict)
+    answered: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def json_result(output: Any, *, is_error: bool, record: dict[str, Any]) -> ToolR
     """A JSON output: a text goes to the model as it is, anything else as JSON text."""
     output = storable(output)
     text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
-    return ToolResult(output, [text_block(text)], is_error, record)
+    return ToolResult(output, [text_block(text)], is_error, record, answered=True)
 
 
 def text_block(text: str) -> dict[str, Any]:

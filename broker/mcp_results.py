@@ -35,7 +35,8 @@ def to_result(result: mcp_types.CallToolResult, record: dict[str, Any]) -> ToolR
     encoded = msgspec.json.encode(output)
     if structured is not None and len(encoded) > MAX_OUTPUT_BYTES:
         output = shorten(encoded.decode())
-    return ToolResult(output, blocks, bool(result.is_error), {**record, "bytes": len(encoded)})
+    record = {**record, "bytes": len(encoded)}
+    return ToolResult(output, blocks, bool(result.is_error), record, answered=True)
 
 
 def _block(item: Any) -> dict[str, Any]:

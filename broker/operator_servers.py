@@ -17,11 +17,15 @@ LISTED_FOR_S = 300.0
 class OperatorServers:
     """Lists each server's tools once in five minutes; a server that cannot be started is asked again."""
 
-    def __init__(self, servers: Mapping[str, StdioServer], caller: McpCaller) -> None:
+    def __init__(
+        self, servers: Mapping[str, StdioServer], caller: McpCaller, *, priced: frozenset[str] = frozenset()
+    ) -> None:
+        """``priced``: the full names that have a price; one that its server does not list is logged."""
         self._targets = {
             name: McpTarget((f"operator:{name}", ""), stdio=server) for name, server in servers.items()
         }
         self._caller = caller
+        self._priced = priced
         self._listed: dict[str, tuple[float, list[BoundTool]]] = {}
 
     @property
@@ -42,4 +46,11 @@ class OperatorServers:
             raise UpstreamUnavailable(f"the MCP server {name} cannot be used at the moment") from None
         tools = [BoundTool.of_operator(name, target, tool) for tool in listing.tools]
         self._listed[name] = (now, tools)
+        self._tell_of_unlisted(name, {tool.display_name for tool in tools})
         return tools
+
+    def _tell_of_unlisted(self, name: str, listed: set[str]) -> None:
+        """A price under a name that is mistyped would leave a tool free by accident."""
+        prices = {full for full in self._priced if full.partition("/")[0] == name} - {f"{name}/*"}
+        for full in sorted(prices - listed):
+            logger.warning("%s has a price, but the operator's MCP server %s lists no such tool", full, name)

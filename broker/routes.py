@@ -2,16 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from broker.broker import Broker
 from broker.calls import NeedsConnection, ToolCall, ToolScope, ToolSelection
+from broker.metering import Payment
 from broker.schemas import (
     CallTool,
     CreateServer,
     CreateTool,
     TestTool,
     ToolFields,
+    render_operator_server,
     render_server,
     render_tool,
 )
@@ -22,6 +24,7 @@ from connectors.connect import check_values
 from kit.caller import Admin, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound
 from kit.ids import new_id
+from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
@@ -47,7 +50,9 @@ def tool_routes(broker: Broker) -> APIRouter:
         return {**answer, "tools": answer["data"]}
 
     @router.post("/call")
-    async def call_tool(body: CallTool, caller: Standard) -> dict[str, Any]:
+    async def call_tool(
+        body: CallTool, caller: Standard, request: Request, response: Response
+    ) -> dict[str, Any]:
         end_user_id = caller.acting_for(body.end_user_id)
         scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
         toolset = await broker.toolset(scope, ToolSelection("explicit", (body.name,)))
@@ -57,15 +62,20 @@ def tool_routes(broker: Broker) -> APIRouter:
                 raise _connection_required(toolset.required[0])
             raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
         call = ToolCall(new_id("call"), safe_name, body.input, created_at=broker.clock.now_ms())
-        result = await broker.dispatch(scope, toolset, call)
+        payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
+        result, nanos = await broker.call(scope, toolset, call, payment)
         if isinstance(result, NeedsConnection):
             raise _connection_required(result)
+        cost = {} if nanos is None else {"cost_micros": micros(nanos)}
+        if nanos is not None:
+            response.headers["x-heddle-cost-micros"] = str(micros(nanos))
         return {
             "tool": body.name,
             "output": result.output,
             "is_error": result.is_error,
             "content": result.content,
             "dispatch": result.record,
+            **cost,
         }
 
     @router.get("/{tool_id}")
@@ -130,7 +140,14 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
         rows = await servers.store.all(caller.account_id)
         tools = await servers.store.tools(*(row.id for row in rows))
         data = [render_server(row, tools[row.id]) for row in rows]
-        return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
+        own, price_of = {row.name for row in rows}, await broker.prices(caller.account_id)
+        operators = [
+            render_operator_server(name, offered, price_of)
+            for name, offered in (await broker.operator_tools()).items()
+            if name not in own
+        ]
+        listed = {"object": "list", "data": data, "has_more": False, "next_cursor": None}
+        return {**listed, "operator_servers": operators}
 
     @router.get("/mcp-servers/{server_id}")
     async def get_server(server_id: str, caller: Standard) -> dict[str, Any]:

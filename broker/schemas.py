@@ -5,10 +5,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from broker.metering import PriceOf
 from broker.models import McpServer, McpTool, Tool
 from broker.names import MODEL_NAME, SERVER_NAME
 from broker.schema import check_schema
+from broker.toolset import BoundTool
 from kit.errors import InvalidRequest, Unsupported
+from kit.money import usd_text
 from kit.request_body import RequestBody
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, section 5.6.2
@@ -156,4 +159,22 @@ def render_server(server: McpServer, tools: list[McpTool]) -> dict[str, Any]:
             for tool in tools
         ],
         "created_at": server.created_at,
+    }
+
+
+def render_operator_server(name: str, tools: list[BoundTool], price_of: PriceOf) -> dict[str, Any]:
+    """A server that the operator runs for every account: it can be used by name, and not be changed."""
+    return {
+        "object": "operator_mcp_server",
+        "name": name,
+        "tools": [
+            {
+                "name": tool.display_name,
+                "description": tool.description,
+                "input_schema": tool.input_schema,
+                "price_usd": None if nanos is None else usd_text(nanos),
+            }
+            for tool in tools
+            for nanos in (price_of(tool.display_name),)
+        ],
     }

@@ -24,6 +24,11 @@ class BoundTool:
     operator_target: McpTarget | None = None
     mcp_name: str = ""
 
+    @property
+    def is_operators(self) -> bool:
+        """Whether the operator provides it, so that it may have a price."""
+        return self.operator_target is not None
+
     @classmethod
     def of_webhook(cls, tool: Tool) -> "BoundTool":
         return cls(tool.name, tool.description, tool.input_schema, tool.idempotent, webhook=tool)

@@ -34,6 +34,7 @@ from gateway.billing.credits import credit_routes
 from gateway.billing.routes import billing_routes
 from gateway.billing.stripe.routes import stripe_routes
 from gateway.billing.stripe.stripe_billing import StripeBilling
+from gateway.billing.tool_meter import ToolMeter, ToolPrices
 from gateway.body_limit import BodyLimit
 from gateway.cors import CrossOrigin
 from gateway.front_door import FrontDoor
@@ -117,6 +118,7 @@ class App:
                 name: StdioServer(command=own.command, args=own.args, env=own.env)
                 for name, own in settings.mcp_servers.items()
             },
+            meter=ToolMeter(ToolPrices(settings.tool_usd), self.billing, terms),
         )
 
         self._upstream = Upstream()

@@ -25,7 +25,8 @@ from kit.outbound import OutboundPolicy, parse_networks
 DEFAULT_FILE = "heddle.toml"
 Dialect = Literal["anthropic", "openai-chat", "openai-responses", "google", "elevenlabs", "deepgram"]
 UsdPerUnit = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-
+UsdPerCall = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9, allow_inf_nan=False)]
+"""Not less than a nano-USD: it would be rounded to nothing."""
 
 DATABASE_FILE = "heddle.db"
 
@@ -154,6 +155,8 @@ class Settings(BaseSettings):
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
     mcp_servers: dict[str, McpServerSettings] = Field(default_factory=dict)
+    tool_usd: dict[str, UsdPerCall] = Field(default_factory=dict)
+    """What a call of a tool of ``mcp_servers`` costs: ``"server/tool"``, or ``"server/*"`` for the rest."""
 
     @field_validator("allow_private_targets")
     @classmethod
@@ -173,6 +176,17 @@ class Settings(BaseSettings):
                 "would be credited"
             )
         return secret
+
+    @field_validator("tool_usd")
+    @classmethod
+    def _of_known_servers(cls, prices: dict[str, Decimal], others: ValidationInfo) -> dict[str, Decimal]:
+        for name in prices:
+            server, _, tool = name.partition("/")
+            if not tool:
+                raise ValueError(f"expected names such as server/tool or server/*, got {name!r}")
+            if server not in others.data.get("mcp_servers", {server: None}):
+                raise ValueError(f"{name}: there is no server {server!r} under mcp_servers")
+        return prices
 
     @field_validator("public_url")
     @classmethod

@@ -4,7 +4,8 @@ Invariants:
 - a thread has at most one turn that is ``running`` or ``requires_action``;
 - only the process that holds a turn's lease, in the attempt it took it for, writes for it (``LeaseLost``);
 - a message's ``seq`` is the thread's ``last_seq`` after it: dense, without gaps or repeats;
-- an assistant message, its settlement and its tool-call rows exist together or not at all.
+- an assistant message, its settlement and its tool-call rows exist together or not at all;
+- so do a tool's result and the charge for it, where the tool has a price.
 """
 
 from collections.abc import Callable, Mapping
@@ -171,14 +172,19 @@ class Journal:
 
     async def change_call(self, turn: Turn, call: ToolCallRow, **changes: Any) -> None:
         """Change a tool call's row. Raises LeaseLost."""
-
-        def write(session: Session) -> None:
-            self._hold(session, turn)
-            session.exec(update(ToolCallRow).where(col(ToolCallRow.id) == call.id).values(**changes))
-
-        await self._db.write(write)
+        await self._db.write(lambda session: self.record_call(session, turn, call, changes))
         for name, value in changes.items():
             setattr(call, name, value)
+
+    def record_call(
+        self, session: Session, turn: Turn, call: ToolCallRow, changes: Mapping[str, Any], *, nanos: int = 0
+    ) -> None:
+        """Change a tool call's row, and add what it cost to its turn's; runs inside the transaction that
+        charges it, if it costs something. Raises LeaseLost."""
+        self._hold(session, turn)
+        session.exec(update(ToolCallRow).where(col(ToolCallRow.id) == call.id).values(**changes))
+        if nanos:  # calls end side by side: each adds to what the row says
+            self._change(session, turn, cost_nanos=Turn.cost_nanos + nanos)
 
     async def append_results(self, turn: Turn, calls: list[ToolCallRow]) -> Message:
         """All calls of an iteration are done: their results become the next user message."""
@@ -192,10 +198,12 @@ class Journal:
             for call in calls
         ]
 
+        cost = sum(call.cost_nanos or 0 for call in calls)
+
         def write(session: Session) -> Message:
             self._hold(session, turn)
             thread = self._thread(session, turn)
-            message = self._append(session, thread, turn.id, "user", content)
+            message = self._append(session, thread, turn.id, "user", content, cost_nanos=cost)
             self._change(session, turn, last_seq=message.seq)
             return message
 

@@ -99,6 +99,8 @@ class ToolCallRow(SQLModel, table=True):
     content: list[dict[str, Any]] | None = Field(default=None, sa_column=json_column(nullable=True))
     is_error: bool = False
     record: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    cost_nanos: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    """None unless its tool has a price."""
     created_at: int = Field(sa_column=big_int())
     finished_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
 

@@ -263,7 +263,9 @@ def render_turn(
 
 
 def render_call(call: ToolCallRow) -> dict[str, Any]:
+    priced = {} if call.cost_nanos is None else {"cost_micros": micros(call.cost_nanos)}
     return {
+        "id": call.id,
         "tool_use_id": call.tool_use_id,
         "name": call.name,
         "iteration": call.iteration,
@@ -272,6 +274,7 @@ def render_call(call: ToolCallRow) -> dict[str, Any]:
         "output": call.output,
         "is_error": call.is_error,
         "dispatch": call.record,
+        **priced,
         "created_at": call.created_at,
         "finished_at": call.finished_at,
     }

@@ -2,21 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel import Session
 
 from broker.broker import Broker
-from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope
+from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, error_result
+from broker.metering import OpenCharge, Payment, Record, TurnBudget
 from broker.toolset import Toolset
 from kit.clock import Clock
-from kit.errors import HeddleError
+from kit.errors import HeddleError, PaymentRequired
 from threads.accumulate import MessageAccumulator, StreamOutOfOrder
 from threads.context import build_context, tool_use_ids
 from threads.events import LiveTurn
-from threads.journal import UNKNOWN_OUTCOME, Journal
+from threads.journal import UNKNOWN_OUTCOME, Journal, LeaseLost
 from threads.model_client import ModelClient, ModelStep, ModelStream, ModelStreamBroke, StepCost
 from threads.models import Message, ToolCallRow, Turn
 
@@ -36,7 +38,8 @@ class TurnRun:
     history: list[Message]
     calls: list[ToolCallRow]
     event_prefix: str
-    cancelled: bool = False
+    cancelled_by_owner: Callable[[], bool]
+    budget: TurnBudget | None = None
 
     def publish(self, event: str, /, **data: Any) -> None:
         """Publish one of our own events, e.g. ``qlaud.tool_dispatch_done``."""
@@ -172,8 +175,9 @@ class ToolStepRunner:
 
     async def _call(self, run: TurnRun, call: ToolCallRow) -> NeedsConnection | None:
         name = run.display_name(call)
+        payment = Payment(_request_id(run.turn, call.id), run.turn.key_id, run.budget)
         if call.status == "running" and not self._retry_safe(run, call):
-            await self._finish(run, call, name, _error_result(UNKNOWN_OUTCOME))
+            await self._finish(run, call, name, error_result(UNKNOWN_OUTCOME), None)
             return None
         run.publish("tool_dispatch_start", iteration=call.iteration, tool_use_id=call.tool_use_id, name=name)
         await self._journal.change_call(run.turn, call, status="running")
@@ -185,29 +189,53 @@ class ToolStepRunner:
             created_at=call.created_at,
         )
         try:
-            result = await self._broker.dispatch(run.scope, run.toolset, request)
-        except HeddleError as error:
-            result = _error_result(error.message)
-        except Exception:
-            logger.exception("dispatching a call of turn %s failed", run.turn.id)
-            result = _error_result("The tool could not be called because of a fault on our side.")
+            result = await self._dispatch(run, request, name, payment)
+        except asyncio.CancelledError:
+            if payment.charge is not None:
+                await _to_its_end(self._cut_off(run, call, payment.charge))
+            raise
         if isinstance(result, NeedsConnection):
+            if payment.charge is not None:
+                await payment.charge.cut_off(by_payer=False)
             await self._journal.change_call(run.turn, call, status="waiting")
             return result
-        await self._finish(run, call, name, result)
+        await _to_its_end(self._finish(run, call, name, result, payment.charge))
         return None
 
-    async def _finish(self, run: TurnRun, call: ToolCallRow, name: str, result: ToolResult) -> None:
-        await self._journal.change_call(
-            run.turn,
-            call,
-            status="done",
-            output=result.output,
-            content=result.content,
-            is_error=result.is_error,
-            record=result.record,
-            finished_at=self._clock.now_ms(),
-        )
+    async def _dispatch(
+        self, run: TurnRun, request: ToolCall, name: str, payment: Payment
+    ) -> ToolResult | NeedsConnection:
+        """What the model is told, whatever happens; also of a price that is not covered."""
+        try:
+            return await self._broker.dispatch(run.scope, run.toolset, request, payment)
+        except PaymentRequired as refusal:
+            return error_result(
+                f"The tool {name} was not called: it costs money, and this call is not covered "
+                f"({refusal.code}).",
+                {"target": name, "status": refusal.code},
+            )
+        except HeddleError as error:
+            return error_result(error.message)
+        except Exception:
+            logger.exception("dispatching a call of turn %s failed", run.turn.id)
+            return error_result("The tool could not be called because of a fault on our side.")
+
+    async def _finish(
+        self, run: TurnRun, call: ToolCallRow, name: str, result: ToolResult, charge: OpenCharge | None
+    ) -> None:
+        """Write the result, and charge for it in the same transaction. Raises LeaseLost, nothing charged."""
+        changes: dict[str, Any] = {
+            "status": "done",
+            "output": result.output,
+            "content": result.content,
+            "is_error": result.is_error,
+            "record": result.record,
+            "finished_at": self._clock.now_ms(),
+        }
+        if charge is None:
+            await self._journal.change_call(run.turn, call, **changes)
+        else:
+            await self._charge(run, call, changes, lambda record: charge.settle(result, record))
         run.publish(
             "tool_dispatch_done",
             iteration=call.iteration,
@@ -217,19 +245,54 @@ class ToolStepRunner:
             output=result.output,
         )
 
+    async def _charge(
+        self,
+        run: TurnRun,
+        call: ToolCallRow,
+        changes: dict[str, Any],
+        end: Callable[[Record], Awaitable[int]],
+    ) -> None:
+        """End a charge together with what the call's row and its turn's say of it."""
+
+        def record(session: Session, nanos: int) -> None:
+            told = {**changes, "cost_nanos": nanos}
+            self._journal.record_call(session, run.turn, call, told, nanos=nanos)
+
+        cost = await end(record)
+        run.turn.cost_nanos += cost
+        for name, value in {**changes, "cost_nanos": cost}.items():
+            setattr(call, name, value)
+
+    async def _cut_off(self, run: TurnRun, call: ToolCallRow, charge: OpenCharge) -> None:
+        """The turn stops while the call is under way: paid if its owner stopped it, else called again by
+        whoever goes on with the turn."""
+        if not run.cancelled_by_owner():
+            await charge.cut_off(by_payer=False)
+            return
+        with suppress(LeaseLost):
+            await self._charge(run, call, {}, lambda record: charge.cut_off(by_payer=True, record=record))
+
     @staticmethod
     def _retry_safe(run: TurnRun, call: ToolCallRow) -> bool:
         bound = run.toolset.find(call.name)
         return bound is not None and bound.retry_safe
 
 
-def _request_id(turn: Turn, iteration: int) -> str:
-    """The settlement key of a step. A step that was cut off by a crash or a shutdown is a new call."""
-    step = f"{turn.id}:{iteration}"
-    return step if turn.attempt == 1 else f"{step}:{turn.attempt}"
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """What has happened is written although the turn may be cancelled meanwhile; that goes on afterwards."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
-def _error_result(text: str) -> ToolResult:
-    return ToolResult(
-        output={"error": text}, content=[{"type": "text", "text": text}], is_error=True, record={}
-    )
+def _request_id(turn: Turn, step: int | str) -> str:
+    """The settlement key of a model step (its iteration) or a tool call (its row's id).
+
+    What was cut off by a crash or a shutdown is a new call. It cannot be paid twice: a settlement and the
+    rows that say it is done are one transaction, and only the attempt that holds the turn's lease writes it.
+    """
+    name = f"{turn.id}:{step}"
+    return name if turn.attempt == 1 else f"{name}:{turn.attempt}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from broker.broker import Broker
 from broker.calls import ToolScope, ToolSelection
+from broker.metering import TurnBudget
 from kit.caller import Caller
 from kit.clock import Clock
 from kit.db import Database
@@ -190,7 +191,7 @@ class TurnEngine:
 
     async def _loop(self, started: StartedTurn, live: Any) -> None:
         turn = started.turn
-        run = await self._prepare(turn, live)
+        run = await self._prepare(started, live)
         required = [need for need in run.toolset.required if need.connector not in turn.declined_connectors]
         if required and not run.calls:
             started.open()
@@ -211,7 +212,8 @@ class TurnEngine:
             else:
                 await self._model_step.run(run, on_open=started.open)
 
-    async def _prepare(self, turn: Turn, live: Any) -> TurnRun:
+    async def _prepare(self, started: StartedTurn, live: Any) -> TurnRun:
+        turn = started.turn
         async with self._db.session() as session:
             thread = await session.get(Thread, turn.thread_id)
         assert thread is not None
@@ -226,7 +228,18 @@ class TurnEngine:
         toolset = await self._broker.toolset(scope, selection)
         history, calls = await self.journal.load(turn)
         answered = history[-1].role == "user"
-        return TurnRun(turn, live, scope, toolset, history, [] if answered else calls, self.event_prefix)
+        limit = turn.max_cost_nanos
+        return TurnRun(
+            turn,
+            live,
+            scope,
+            toolset,
+            history,
+            [] if answered else calls,
+            self.event_prefix,
+            cancelled_by_owner=lambda: started.cancelled,
+            budget=None if limit is None else TurnBudget(limit, spent=lambda: turn.cost_nanos),
+        )
 
     async def _park(self, run: TurnRun, waiting: list[Any]) -> None:
         actions = await self.journal.park(run.turn, waiting)

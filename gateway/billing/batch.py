@@ -9,7 +9,7 @@ Invariants (the tests in ``tests/gateway/billing`` try to break them):
 - what an account is told of (``alerts``) is written if and only if it happened.
 
 Admission decides in this order, and each refusal has its own code: the key's rates (requests, tokens, calls
-at once), its cap, its end user's budget, the turn's budget, the wallet.
+at once; not for what a turn does by itself), its cap, its end user's budget, the turn's budget, the wallet.
 """
 
 from collections.abc import Sequence
@@ -103,7 +103,7 @@ class BillingBatch:
             raise AuthenticationFailed("this API key has been revoked", code="key_revoked")
         if op.request_id in rows.new_holds or op.request_id in rows.holds:
             raise InvalidRequest(f"request {op.request_id} is already running", code="duplicate_request")
-        rates = self._within_rates(op, key)
+        rates = self._within_rates(op, key) if op.rated else None
         capped = self._limited(payer)
         available = min([wallet.available, *(self._free(one, op) for one in capped)])
         if op.budget is not None:
@@ -211,7 +211,7 @@ class BillingBatch:
                 next_entry(
                     wallet,
                     entry_id=op.request_id,
-                    kind="debit",
+                    kind=op.outcome.ledger_kind,
                     amount_nanos=-charged,
                     reference=op.outcome.tool or op.outcome.model,
                     created_at=at_ms,

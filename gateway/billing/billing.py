@@ -122,12 +122,13 @@ class Billing:
         *,
         budget: Budget | None = None,
         tokens: int = 0,
+        rated: bool = True,
     ) -> Admitted:
-        """Set aside what the call can cost, at most. ``tokens``: its input, for the key's rate. Raises
-        PaymentRequired or RateLimited: nothing may be sent then."""
+        """Set aside what the call can cost, at most. ``tokens``: its input, for the key's rate; ``rated``:
+        whether the key's rates apply. Raises PaymentRequired or RateLimited: nothing may be sent then."""
         now = self._clock.now_ms()
         expires_at = now + HOLD_LIFETIME_MS
-        operation = Admit(request_id, payer, bound, self.owner, now, expires_at, budget, tokens)
+        operation = Admit(request_id, payer, bound, self.owner, now, expires_at, budget, tokens, rated)
         future = self._enqueue(operation)
         try:
             admitted = await asyncio.shield(future)

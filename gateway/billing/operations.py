@@ -46,6 +46,8 @@ class Admit:
     budget: Budget | None = None
     tokens: int = 0
     """Input tokens as estimated, for the key's rate."""
+    rated: bool = True
+    """Whether the key's rates apply: they bound what is asked of Heddle, not the tools that a turn calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,10 @@ class CallOutcome:
     latency_ms: int = 0
     tool: str | None = None
     """The tool that was called, for a call that is billed as a tool's; ``model`` is empty then."""
+
+    @property
+    def ledger_kind(self) -> str:
+        return "debit" if self.tool is None else "tool"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ _NAMES = {
     "output_reasoning": "Reasoning tokens",
     "web_search": "Web searches",
     "request": "Requests",
+    "call": "Calls",
     "reported_by_provider": "Other charges of the provider",
 }
 

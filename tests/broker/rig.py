@@ -11,6 +11,7 @@ import httpx
 from broker.broker import Broker
 from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
 from broker.mcp_connection import StdioServer
+from broker.metering import Payment
 from broker.server_store import NewServer
 from broker.servers import Registered
 from connectors.catalog import Catalog
@@ -30,6 +31,11 @@ from vault.store import Vault
 LOOPBACK = OutboundPolicy(parse_networks("loopback"))
 KEYS = "v1:" + base64.b64encode(b"k" * 32).decode()
 ACME = "acc_acme"
+
+
+def free() -> Payment:
+    """How a tool without a price is paid for."""
+    return Payment("call_1", "key_1")
 
 
 @dataclass
@@ -85,7 +91,7 @@ class Rig:
         safe_name = toolset.find_display(name)
         assert safe_name is not None
         return await self.broker.dispatch(
-            scope, toolset, ToolCall(new_id("call"), safe_name, arguments or {}, created_at=7)
+            scope, toolset, ToolCall(new_id("call"), safe_name, arguments or {}, created_at=7), free()
         )
 
     async def connect(

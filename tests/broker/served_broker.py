@@ -25,6 +25,7 @@ from kit.clock import SystemClock
 from kit.db import Database
 from kit.ids import new_id
 from kit.outbound import OutboundPolicy, parse_networks
+from tests.broker.rig import free
 from vault.keyring import KeyRing
 from vault.store import Vault
 
@@ -67,7 +68,7 @@ class Bench:
         safe_name = toolset.find_display(name)
         assert safe_name is not None
         call = ToolCall(new_id("toolu"), safe_name, arguments or {}, iteration=1, created_at=7)
-        return await self.broker.dispatch(scope, toolset, call)
+        return await self.broker.dispatch(scope, toolset, call, free())
 
     async def result(self, name: str, arguments: dict[str, Any] | None = None) -> ToolResult:
         result = await self.call(name, arguments)

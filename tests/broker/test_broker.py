@@ -21,7 +21,7 @@ from kit.clock import ManualClock
 from kit.db import Database
 from kit.errors import Conflict, HeddleError, InvalidRequest
 from tests.broker.mcp_peers import Toolbox, toolbox
-from tests.broker.rig import ACME, Rig, rigged
+from tests.broker.rig import ACME, Rig, free, rigged
 from vault.models import Secret
 
 TIME = StdioServer(sys.executable, ("-m", "mcp_server_time", "--local-timezone=UTC"))
@@ -127,7 +127,8 @@ async def test_arguments_that_do_not_fit_never_reach_the_tool(rig: Rig) -> None:
 async def test_a_name_that_the_model_made_up_is_answered_with_the_real_ones(rig: Rig) -> None:
     await rig.webhook("weather", "https://example.com/hook")
     toolset = await rig.broker.toolset(user(None), ToolSelection("tenant"))
-    result = await rig.broker.dispatch(user(None), toolset, ToolCall("toolu_1", "whether", {}, created_at=7))
+    call = ToolCall("toolu_1", "whether", {}, created_at=7)
+    result = await rig.broker.dispatch(user(None), toolset, call, free())
     assert isinstance(result, ToolResult) and result.is_error
     assert "no tool named whether" in result.output["error"] and "weather" in result.output["error"]
 
@@ -142,7 +143,7 @@ async def test_a_tool_that_was_deleted_meanwhile_is_an_error_result(rig: Rig) ->
         await rig.broker.servers.delete(made.server)
         for name in ("weather", "box__fail"):
             result = await rig.broker.dispatch(
-                user(None), toolset, ToolCall("toolu_1", name, {}, created_at=7)
+                user(None), toolset, ToolCall("toolu_1", name, {}, created_at=7), free()
             )
             assert isinstance(result, ToolResult) and result.is_error
             assert "deleted meanwhile" in result.output["error"]

@@ -15,6 +15,7 @@ from broker.mcp_connection import McpTarget, StdioServer
 from broker.mcp_pool import McpPool
 from kit.db import Database
 from kit.outbound import OutboundPolicy
+from tests.broker.rig import free
 from tests.broker.served_broker import ACCOUNT, Bench, bench_on
 from tests.node_peers import NODE, node_modules
 
@@ -84,7 +85,7 @@ async def test_a_server_that_the_operator_runs_is_everybodys(sqlite_db: Database
         selection = ToolSelection("explicit", ("time/get_current_time",))
         toolset = await bench.broker.toolset(scope, selection)
         call = ToolCall("toolu_1", "time__get_current_time", {"timezone": "Europe/Oslo"}, created_at=7)
-        result = await bench.broker.dispatch(scope, toolset, call)
+        result = await bench.broker.dispatch(scope, toolset, call, free())
         assert "Oslo" in str(result)
         tenant = await bench.broker.toolset(scope, ToolSelection("tenant"))
         assert set(tenant.tools) == {"time__get_current_time", "time__convert_time"}

@@ -113,6 +113,15 @@ def test_bad_toml_is_one_line_naming_the_file(tmp_path: Path, text: bytes) -> No
             'stripe_secret_key = "rk_live_hunter2"\nstripe_webhook_secret = " , "',
             "stripe_webhook_secret in {path} or HEDDLE_STRIPE_WEBHOOK_SECRET: needed beside ",
         ),
+        ('tool_usd = { search = "0.01" }', "tool_usd in {path} or HEDDLE_TOOL_USD: expected names such as "),
+        (
+            '[tool_usd]\n"search/query" = "0.01"',
+            "tool_usd in {path} or HEDDLE_TOOL_USD: search/query: there is no server 'search' under mcp_",
+        ),
+        *(
+            (f'[mcp_servers.s]\ncommand = "x"\n[tool_usd]\n"s/t" = {price}', "tool_usd.s/t in {path}: ")
+            for price in ('"-0.01"', "nan", '"inf"', '"1000001"', '"0.0000000001"', '"a lot"', "true")
+        ),
         ('operator_token = "hunter2"', "operator_token in {path} or HEDDLE_OPERATOR_TOKEN: "),
         ("[stripe]\nmin_usd = 0.1", "stripe.min_usd in {path}: "),
         ("[stripe]\nmax_usd = 10.001", "stripe.max_usd in {path}: must be whole cents"),
