@@ -1,0 +1,192 @@
+"""No route is outside admission: whatever can spend is refused before anything is sent, or it is declared
+here that it spends nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlmodel import select
+
+from broker.calls import NeedsConnection
+from gateway.billing.models import Hold, UsageEvent
+from gateway.inference.providers import Provider
+from gateway.loopback import served
+from gateway.settings import ModelSettings
+from kit.caller import Caller
+from kit.money import Nanos
+from tests.gateway.inference.media.rig import sound
+from tests.gateway.inference.upstream import Upstream, whole
+from tests.priced.rig import Shop, shop
+from threads.schemas import parse_turn
+
+TURN = "/v1/threads/{thread_id}/messages"
+ACTIONS = "/v1/threads/{thread_id}/turns/{turn_id}/actions"
+TOOL = "/v1/tools/call"
+SPEND = {
+    "/v1/messages",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/images/generations",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    TURN,
+    ACTIONS,
+    TOOL,
+}
+SPEND_NOTHING = {
+    "/v1/messages/count_tokens": "providers count for nothing",
+    "/v1/threads": "",
+    "/v1/threads/{thread_id}/turns/{turn_id}/cancel": "settles what was spent",
+    "/v1/tools": "",
+    "/v1/tools/{tool_id}/rotate-secret": "",
+    "/v1/tools/{tool_id}/test": "calls the account's own webhook, which has no price",
+    "/v1/mcp-servers": "asks a server for its tools, and calls none",
+    "/v1/mcp-servers/{server_id}/refresh": "the same",
+    "/v1/connections/sessions": "",
+    "/v1/connections/{connection_id}/refresh": "",
+    "/connect/{token}": "a turn that it sets going is admitted like any other",
+    "/v1/keys": "",
+    "/v1/billing/checkout": "brings money in, like those that follow",
+    "/v1/billing/credits": "",
+    "/v1/billing/portal": "",
+    "/v1/billing/stripe-webhook": "",
+}
+
+ANSWER = (
+    b'{"id":"m","type":"message","role":"assistant","model":"m","content":[],'
+    b'"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}'
+)
+PRICES = {"input_usd_per_mtok": Decimal(1), "output_usd_per_mtok": Decimal(5)}
+MODELS = {
+    "talk": ModelSettings(provider="fake", max_output_tokens=1_000, **PRICES),
+    "draw": ModelSettings(provider="fake", unit_usd={"image": Decimal("0.04")}),
+    "say": ModelSettings(provider="fake", unit_usd={"input_character": Decimal("0.00001")}),
+    "hear": ModelSettings(provider="fake", unit_usd={"audio_second": Decimal("0.0001")}),
+}
+CONVERSATION = {"model": "talk", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
+REQUESTS: dict[str, dict[str, Any]] = {
+    "/v1/messages": {"json": CONVERSATION},
+    "/v1/chat/completions": {"json": CONVERSATION},
+    "/v1/responses": {"json": {"model": "talk", "input": "hi", "max_output_tokens": 16}},
+    "/v1/embeddings": {"json": {"model": "talk", "input": "hi"}},
+    "/v1/images/generations": {"json": {"model": "draw", "prompt": "a loom"}},
+    "/v1/audio/speech": {"json": {"model": "say", "input": "Hello", "voice": "alloy"}},
+    "/v1/audio/transcriptions": {
+        "data": {"model": "hear"},
+        "files": {"file": ("said.wav", sound(1), "audio/wav")},
+    },
+    TOOL: {"json": {"name": "search/query", "input": {}}},
+}
+STREAMED = ("/v1/messages", "/v1/chat/completions", "/v1/responses")
+
+
+@asynccontextmanager
+async def before(upstream: Upstream, database_url: str, folder: Path) -> AsyncIterator[Shop]:
+    """Heddle without a cent, before a provider that is not to be asked."""
+    async with served(lambda _url: upstream) as url:
+        urls = {"anthropic": url, "openai-chat": f"{url}/v1", "openai-responses": f"{url}/v1"}
+        providers = {"fake": Provider("fake", urls, ("k",))}
+        async with shop(
+            database_url, folder, providers=providers, models=MODELS, starter_credit_usd=Decimal(0)
+        ) as open_shop:
+            yield open_shop
+
+
+async def refusals(heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    """How each route that can spend answers: a status and a code."""
+    told: dict[str, tuple[int, str]] = {}
+
+    def tell(name: str, answer: httpx.Response) -> None:
+        told[name] = answer.status_code, (answer.json().get("error") or {}).get("code", "")
+
+    for path, request in REQUESTS.items():
+        tell(path, await user.post(path, **request))
+    for path in STREAMED:
+        body = {**REQUESTS[path]["json"], "stream": True}
+        tell(f"{path}, streamed", await user.post(path, json=body))
+    thread = (await user.post("/v1/threads", json={})).raise_for_status().json()["id"]
+    said = {"model": "talk", "max_tokens": 10, "content": "hi"}
+    for more in ({}, {"stream": True}, {"background": True}):
+        tell(f"{TURN} {more}", await user.post(f"/v1/threads/{thread}/messages", json={**said, **more}))
+    told[ACTIONS] = await refusal_after_waiting(heddle, user, key)
+    return told
+
+
+async def failure_of(user: httpx.AsyncClient, thread: str, turn: str) -> tuple[int, str]:
+    async with asyncio.timeout(10):
+        while True:
+            found = (await user.get(f"/v1/threads/{thread}/turns/{turn}")).json()
+            if found["status"] == "failed":
+                return found["error"]["status"], found["error"]["code"]
+            await asyncio.sleep(0.01)
+
+
+async def refusal_after_waiting(
+    heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]
+) -> tuple[int, str]:
+    """Of a turn that waited for a connection, and goes on when that is declined."""
+    journal = heddle.heddle.app.engine.journal
+    caller = Caller(await heddle.account_id(), key["id"], "standard")
+    thread = (await user.post("/v1/threads", json={})).raise_for_status().json()["id"]
+    turn = await journal.begin(caller, thread, parse_turn({"model": "talk", "content": "hi"}))
+    (action,) = await journal.park(turn, [(None, NeedsConnection("x", "X", "https://x.test", 2**50))])
+    declined = {"actions": [{"id": action.id, "type": "deny"}]}
+    path = f"/v1/threads/{thread}/turns/{turn.id}"
+    (await user.post(f"{path}/actions", json=declined)).raise_for_status()
+    return await failure_of(user, thread, turn.id)
+
+
+async def test_whatever_can_spend_is_admitted_first(sqlite_url: str, tmp_path: Path) -> None:
+    upstream = Upstream(whole(ANSWER))
+    async with before(upstream, sqlite_url, tmp_path) as heddle:
+        app = heddle.heddle.app
+        declared = {*SPEND, *SPEND_NOTHING}
+        assert app.post_paths == declared, (
+            f"say here whether these routes spend, and try those that do: {app.post_paths ^ declared}"
+        )
+        user, key = await heddle.heddle.mint()
+        told = await refusals(heddle, user, key)
+        assert {name.partition(",")[0].partition(" ")[0] for name in told} >= SPEND
+        assert told == dict.fromkeys(told, (402, "wallet_empty"))
+
+        await app.billing.credit(
+            await heddle.account_id(), Nanos(10**9), kind="credit", entry_id="e", reference="test"
+        )
+        capped, key = await heddle.heddle.mint(max_spend_usd=0)
+        told = await refusals(heddle, capped, key)
+        assert told == dict.fromkeys(told, (402, "key_cap_reached"))
+
+        admin = await heddle.heddle.client()
+        budget = {"budget_usd": "0.000000001"}
+        (await admin.put("/v1/end-users/ann", json=budget)).raise_for_status()
+        bound, key = await heddle.heddle.mint(end_user_id="ann")
+        told = await refusals(heddle, bound, key)
+        assert told == dict.fromkeys(told, (402, "end_user_budget_reached"))
+        assert (upstream.heard, heddle.calls) == ([], [])
+
+        limited, key = await heddle.heddle.mint(rpm=1)
+        (await limited.post("/v1/messages", json=CONVERSATION)).raise_for_status()
+        told = await refusals(heddle, limited, key)
+        assert told == dict.fromkeys(told, (429, "rate_limit_requests"))
+        assert (len(upstream.heard), heddle.calls) == (1, [])
+        async with app.db.session() as session:
+            assert len((await session.exec(select(UsageEvent))).all()) == 1
+            assert (await session.exec(select(Hold))).all() == []
+
+
+async def test_counting_tokens_and_tools_without_a_price_need_no_money(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    upstream = Upstream(whole(b'{"input_tokens":7}'))
+    async with before(upstream, sqlite_url, tmp_path) as heddle:
+        user, _ = await heddle.heddle.mint(max_spend_usd=0)
+        counted = await user.post("/v1/messages/count_tokens", json=CONVERSATION)
+        assert counted.json() == {"input_tokens": 7}
+        assert [heard.path for heard in upstream.heard] == ["/v1/messages/count_tokens"]
+        assert (await heddle.call(user, "search/help")).json()["output"] == "found"
+        assert await heddle.paid() == []
