@@ -17,6 +17,7 @@ from gateway.data_dir import prepare_data_dir
 from gateway.inference.providers import SIM, Provider, configured_providers, sim_provider
 from gateway.settings import BadSettings, Settings
 from gateway.sim.server import sim_server
+from kit import crash_points
 
 GRACE_S = 10
 BACKLOG = 2048
@@ -147,6 +148,10 @@ def configure_logging(level: str) -> None:
 def run_serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> None:
     """Run ``serve`` on uvloop; returns when the server has ended. Raises BadSettings."""
     configure_logging(settings.log_level)
+    try:
+        crash_points.arm(os.environ.get(crash_points.VARIABLE))
+    except crash_points.BadCrashPoint as error:
+        raise BadSettings(str(error)) from None
     try:
         prepare_data_dir(settings)
         with asyncio.Runner(loop_factory=_new_loop) as runner:

@@ -12,6 +12,7 @@ from gateway.inference.open_call import OpenCall
 from gateway.inference.plan import CallPlan
 from gateway.inference.upstream import ProviderRefused
 from kit.caller import Caller
+from kit.crash_points import reach
 from kit.money import micros
 
 MAX_HEADER_CHARS = 4_000
@@ -43,6 +44,7 @@ async def _answer(inference: Inference, plan: CallPlan, payer: Payer, scope: Sco
         await _stream(call, send)
         return
     body, settled = await call.read()
+    reach("call.whole.settled")
     headers = _call_headers(call, call.content_type)
     headers.append((b"x-heddle-cost-micros", str(micros(settled.charged)).encode()))
     await respond(send, 200, body, headers)
@@ -57,7 +59,9 @@ async def _stream(call: OpenCall, send: Send) -> None:
         if isinstance(error, OSError):  # the server may tell so that the client has gone
             return
         raise
+    reach("call.stream.ended")
     await call.settle_stream()
+    reach("call.stream.settled")
     cut_off = call.cut_off
     if cut_off is None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -82,6 +86,7 @@ async def _forward(call: OpenCall, send: Send) -> None:
             await send(head)
             started = True
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        reach("call.stream.delivered")
 
 
 async def respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

@@ -20,6 +20,7 @@ from gateway.inference.plan import CallPlan, Candidate, MediaRequest, Planner
 from gateway.inference.routing import Router
 from gateway.inference.stand_ins import Catalogs
 from gateway.inference.upstream import Body
+from kit.crash_points import reach
 from kit.errors import HeddleError
 
 
@@ -71,6 +72,7 @@ class Inference:
         admitted = await self.billing.admit(
             request_id, payer, plan.bound, budget=budget, tokens=plan.input_tokens
         )
+        reach("call.upstream.asked")
         started = time.monotonic()
         asked = plan.candidates[0]
 
@@ -97,6 +99,7 @@ class Inference:
             )
             await self.billing.settle(request_id, payer, outcome)
             raise
+        reach("call.upstream.answered")
         return OpenCall(plan, candidate, admitted, response, billing=self.billing)
 
 

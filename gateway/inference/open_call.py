@@ -19,6 +19,7 @@ from gateway.inference.dialects.frames import UnreadableStream
 from gateway.inference.estimate import input_token_guess
 from gateway.inference.plan import CallPlan, Candidate
 from gateway.inference.upstream import StreamBroke, UpstreamResponse
+from kit.crash_points import reach
 from kit.errors import UpstreamFailed
 from kit.json import NOT_JSON
 
@@ -133,6 +134,7 @@ class OpenCall:
         provider = self.model.provider.name
         try:
             body = await self._response.read()
+            reach("call.whole.read")
             shown, usage = self.passage.answer(body)
         except asyncio.CancelledError:
             await self._settle(

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from contextlib import suppress
-from functools import partial
+
+from sqlmodel import Session
 
 from gateway.usage.rollup import accounts_to_roll, roll_step
 from kit.clock import Clock
+from kit.crash_points import reach
 from kit.db import Database
 
 logger = logging.getLogger("heddle.usage")
@@ -40,9 +42,18 @@ class Roller:
             connection = await session.connection()
             accounts = (await connection.execute(accounts_to_roll(until_ms))).scalars().all()
         for account_id in accounts:
-            step = partial(roll_step, account_id=str(account_id), until_ms=until_ms)
-            while await self._db.write(step):
-                pass  # between two steps the writer serves whoever waits
+            more = True
+            while more:  # between two steps the writer serves whoever waits
+                more = await self._step(str(account_id), until_ms)
+                reach("usage.roll.committed")
+
+    async def _step(self, account_id: str, until_ms: int) -> bool:
+        def write(session: Session) -> bool:
+            more = roll_step(session, account_id, until_ms)
+            reach("usage.roll.applied")
+            return more
+
+        return await self._db.write(write)
 
     async def _roll_for_ever(self) -> None:
         while True:

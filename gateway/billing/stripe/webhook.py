@@ -35,6 +35,7 @@ from gateway.billing.stripe.settings import CURRENCY, StripeSettings
 from gateway.billing.stripe.signature import verify_signature
 from gateway.billing.stripe.subscriptions import mirror, payment_of, plan_of
 from kit.clock import Clock
+from kit.crash_points import reach
 from kit.db import Database
 
 logger = logging.getLogger("heddle.stripe")
@@ -65,6 +66,7 @@ class StripeWebhook:
         if event.object is None:
             return "ignored"
         outcome = await self._db.write(lambda session: self._apply(session, event))
+        reach("stripe.event.committed")
         logger.info("%s %s: %s", event.type, event.id, outcome)
         return outcome
 
@@ -77,6 +79,8 @@ class StripeWebhook:
         assert row is not None
         row.account_id, row.outcome = account_id, outcome
         session.add(row)
+        session.flush()
+        reach("stripe.event.applied")
         return outcome
 
     def _dispatch(self, session: Session, event: Event, now: int) -> tuple[str | None, str]:
