@@ -225,11 +225,11 @@ class BillingBatch:
                 spending.spent += charged
                 rows.touch(one)
                 self._tell(alerts.of_spending(one, spending, op.now_ms))
-        rates = rows.rates(payer.key_id, op.now_ms)
-        if rates is not None and rates.tokens is not None:
-            rates.tokens.give_back(hold.tokens if hold is not None else 0)
-            rates.tokens.take(_tokens(op.outcome.usage))
-        if hold is not None:
+        if hold is not None:  # else what admission took of the key's rate stays taken
+            rates = rows.rates(payer.key_id, op.now_ms)
+            if rates is not None and rates.tokens is not None:
+                rates.tokens.give_back(hold.tokens)
+                rates.tokens.take(_tokens(op.outcome.usage))
             rows.release(op.request_id, payer.key_id)
         rows.usage[op.request_id] = _usage_row(op, charged, at_ms)
         return Settled(Nanos(charged), result, free=Nanos(wallet.available))

@@ -6,16 +6,16 @@ a burst of requests costs one fsync, and a single request never waits for a batc
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
 from sqlmodel import Session, col, select
 
-from gateway.billing.batch import BillingBatch
-from gateway.billing.holds import reap_holds
-from gateway.billing.models import LedgerEntry, Wallet
+from gateway.billing.group import Group
+from gateway.billing.holds import reap_holds, release_hold
+from gateway.billing.liveness import DEAD_AFTER_MS, seen
+from gateway.billing.models import Hold, LedgerEntry, Wallet
 from gateway.billing.operations import (
     Admit,
     Admitted,
@@ -31,6 +31,7 @@ from gateway.billing.operations import (
 )
 from gateway.billing.prices import CostBound
 from kit.clock import Clock
+from kit.crash_points import reach
 from kit.db import Database
 from kit.ids import new_id
 from kit.money import Nanos
@@ -41,44 +42,12 @@ Watcher = Callable[[str, Nanos], None]
 """Told after each settlement: the account, and how much of its wallet is free."""
 
 HOLD_LIFETIME_MS = 30 * 60 * 1000
-"""No call may run longer than this; a hold that is older belongs to a process that died."""
-REAP_EVERY_S = 30.0
+"""No call may run longer than this; a hold that is older is released, whoever took it."""
+TEND_EVERY_S = 10.0
+"""How often a process says that it lives, and looks for holds that nobody will settle."""
 NO_WARNING = Nanos(0)
 EXPORT_PAGE = 1_000
 """Ledger entries that an export holds in memory at a time."""
-
-
-class _Group:
-    """Operations that share one pass over the rows; open to newcomers until the writer takes it."""
-
-    def __init__(self, low_balance: Nanos) -> None:
-        self._low_balance = low_balance
-        self.operations: list[Operation] = []
-        self.futures: list[asyncio.Future[Any]] = []
-        self._lock = threading.Lock()
-        self._taken = False
-
-    def add(self, operation: Operation, future: asyncio.Future[Any]) -> bool:
-        with self._lock:
-            if self._taken:
-                return False
-            self.operations.append(operation)
-            self.futures.append(future)
-            return True
-
-    def write(self, session: Session) -> list[Any]:
-        """Apply all operations; a refused one yields its exception and changes nothing."""
-        with self._lock:
-            self._taken = True
-        batch = BillingBatch(session, self.operations, low_balance=self._low_balance)
-        outcomes: list[Any] = []
-        for operation in self.operations:
-            try:
-                outcomes.append(batch.apply(operation))
-            except Exception as refusal:
-                outcomes.append(refusal)
-        batch.write_back()
-        return outcomes
 
 
 class Billing:
@@ -90,9 +59,10 @@ class Billing:
         self._clock = clock
         self._low_balance = low_balance
         self.owner = new_id("proc")
-        self._group: _Group | None = None
+        self._group: Group | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._reaper: asyncio.Task[None] | None = None
+        self._tender: asyncio.Task[None] | None = None
+        self._seen_at: int | None = None
         self._watchers: list[Watcher] = []
 
     def on_settled(self, watcher: Watcher) -> None:
@@ -100,16 +70,19 @@ class Billing:
         self._watchers.append(watcher)
 
     async def start(self) -> None:
-        """Begin reaping. On SQLite this process is the only one: whatever others held is released now."""
-        alone = self.owner if self._db.dialect == "sqlite" else None
-        await self._reap(except_owner=alone)
-        self._reaper = asyncio.create_task(self._reap_for_ever())
+        """Begin tending holds. On SQLite this process is the only one: whatever others held is released now;
+        elsewhere once they have not been seen for ``DEAD_AFTER_MS``."""
+        if self._alone:
+            await self._reap(except_owner=self.owner)
+        else:
+            await self.tend()
+        self._tender = asyncio.create_task(self._tend_for_ever())
 
     async def close(self) -> None:
-        if self._reaper is not None:
-            self._reaper.cancel()
+        if self._tender is not None:
+            self._tender.cancel()
             with suppress(asyncio.CancelledError):
-                await self._reaper
+                await self._tender
         while self._tasks:  # an abandoned admission's commit is followed by its release
             await asyncio.wait(self._tasks)
             await asyncio.sleep(0)
@@ -129,6 +102,7 @@ class Billing:
         now = self._clock.now_ms()
         expires_at = now + HOLD_LIFETIME_MS
         operation = Admit(request_id, payer, bound, self.owner, now, expires_at, budget, tokens, rated)
+        reach("billing.hold.queued")
         future = self._enqueue(operation)
         try:
             admitted = await asyncio.shield(future)
@@ -147,12 +121,21 @@ class Billing:
         Raises what the rider raised.
         """
         operation = Settle(request_id, payer, outcome, self._clock.now_ms(), rider)
+        reach("billing.settle.queued")
         settled = await asyncio.shield(self._enqueue(operation))
         assert isinstance(settled, Settled)
         if settled.free is not None:
             for watcher in self._watchers:
                 watcher(payer.account_id, settled.free)
         return settled
+
+    async def release(self, request_id: str) -> None:
+        """Give back what is held for a call that will not be settled by whoever began it. If it is after all,
+        it is charged all the same."""
+        async with self._db.session() as session:
+            if await session.get(Hold, request_id) is None:
+                return
+        await self._db.write(lambda session: release_hold(session, request_id))
 
     async def credit(
         self, account_id: str, amount: Nanos, *, kind: str, entry_id: str, reference: str
@@ -200,14 +183,15 @@ class Billing:
     def _enqueue(self, operation: Operation) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._group is None or not self._group.add(operation, future):
-            self._group = group = _Group(self._low_balance)
+            self._group = group = Group(self._low_balance)
             group.add(operation, future)
             self._spawn(self._commit(group))
         return future
 
-    async def _commit(self, group: _Group) -> None:
+    async def _commit(self, group: Group) -> None:
         try:
             outcomes = await self._db.write(group.write)
+            group.committed()
         except Exception as error:
             outcomes = [error] * len(group.futures)
         for future, outcome in zip(group.futures, outcomes, strict=True):
@@ -232,20 +216,46 @@ class Billing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # --- reaper -----------------------------------------------------------------------------------
+    # --- holds that nobody will settle ------------------------------------------------------------
 
-    async def _reap(self, *, except_owner: str | None = None) -> None:
+    @property
+    def _alone(self) -> bool:
+        return self._db.dialect == "sqlite"
+
+    async def tend(self) -> None:
+        """Say that this process lives, and release the holds that have expired or whose process has died.
+
+        A process that has not been able to say so itself for a while (paused, cut off from the database)
+        leaves it to the next time to judge others: they may have been as badly off.
+        """
         now = self._clock.now_ms()
-        released = await self._db.write(
-            lambda session: reap_holds(session, expired_before=now, except_owner=except_owner)
-        )
+        if self._alone:
+            await self._reap()
+            return
+        watched = self._seen_at is not None and now - self._seen_at <= DEAD_AFTER_MS // 2
+        await self._db.write(lambda session: seen(session, self.owner, now))
+        self._seen_at = now
+        await self._reap(unseen_since=now - DEAD_AFTER_MS if watched else None)
+
+    async def _reap(self, *, except_owner: str | None = None, unseen_since: int | None = None) -> None:
+        now = self._clock.now_ms()
+
+        def write(session: Session) -> int:
+            released = reap_holds(
+                session, expired_before=now, except_owner=except_owner, unseen_since=unseen_since
+            )
+            reach("billing.reap.applied")
+            return released
+
+        released = await self._db.write(write)
+        reach("billing.reap.committed")
         if released:
             logger.warning("released %d holds of calls that never ended", released)
 
-    async def _reap_for_ever(self) -> None:
+    async def _tend_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(REAP_EVERY_S)
+            await asyncio.sleep(TEND_EVERY_S)
             try:
-                await self._reap()
+                await self.tend()
             except Exception:
-                logger.exception("reaping holds failed; it is tried again in %s s", REAP_EVERY_S)
+                logger.exception("tending holds failed; it is tried again in %s s", TEND_EVERY_S)

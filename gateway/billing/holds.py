@@ -1,26 +1,34 @@
-"""Holds whose call will never settle: their money goes back to the wallet's free part."""
+"""Holds whose call will never settle: their money goes back to the wallet's free part.
+
+A call that settles after all is still charged, as far as the wallet and the caps allow.
+"""
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlmodel import Session
 
 from gateway.accounts.end_users import end_user_row_id
+from gateway.billing.liveness import forget_the_dead, of_the_dead
 from gateway.billing.tables import HOLD, SPEND, WALLET
 
 
-def reap_holds(session: Session, *, expired_before: int, except_owner: str | None) -> int:
-    """Release holds past their expiry, or (``except_owner``) all holds of processes other than this one.
-
-    Returns how many were released. The money goes back to the wallet's free part; a call that settles
-    after all is still charged.
-    """
-    stale = HOLD.c.expires_at <= expired_before
+def reap_holds(
+    session: Session, *, expired_before: int, except_owner: str | None, unseen_since: int | None = None
+) -> int:
+    """Release holds past their expiry, or (``except_owner``) all holds of processes other than this one, or
+    (``unseen_since``) those of processes that have not been seen since. Returns how many were released."""
+    stale: ColumnElement[bool] = HOLD.c.expires_at <= expired_before
     if except_owner is not None:
         stale = stale | (HOLD.c.owner != except_owner)
-    return _release(session, stale)
+    if unseen_since is not None:
+        stale = stale | of_the_dead(unseen_since)
+    released = _release(session, stale)
+    if unseen_since is not None:
+        forget_the_dead(session, unseen_since)
+    return released
 
 
 def release_hold(session: Session, request_id: str) -> None:
-    """Release the hold of one call, whose process is known to be gone; nothing happens if there is none."""
+    """Release the hold of one call, if it has one."""
     _release(session, HOLD.c.id == request_id)
 
 

@@ -67,6 +67,16 @@ class Hold(SQLModel, table=True):
     created_at: int = Field(sa_column=big_int())
 
 
+class Process(SQLModel, table=True):
+    """A process that takes holds, where several share the database (see ``liveness``)."""
+
+    __tablename__ = "process"
+
+    owner: str = Field(primary_key=True)
+    """As in ``Hold.owner``."""
+    seen_at: int = Field(sa_column=big_int())
+
+
 class Spend(SQLModel, table=True):
     """What a capped key, or an end user with a budget, has spent and holds in its current period.
 

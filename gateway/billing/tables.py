@@ -5,7 +5,7 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from gateway.accounts.models import Account, ApiKey, EndUser
-from gateway.billing.models import Hold, KeyRate, LedgerEntry, Spend, UsageEvent, Wallet
+from gateway.billing.models import Hold, KeyRate, LedgerEntry, Process, Spend, UsageEvent, Wallet
 from gateway.outbox.models import OutboxEvent
 
 
@@ -16,4 +16,4 @@ def _table(model: type[SQLModel]) -> Any:
 WALLET, HOLD, SPEND = _table(Wallet), _table(Hold), _table(Spend)
 LEDGER, USAGE, KEY = _table(LedgerEntry), _table(UsageEvent), _table(ApiKey)
 RATE, END_USER, OUTBOX = _table(KeyRate), _table(EndUser), _table(OutboxEvent)
-ACCOUNT = _table(Account)
+ACCOUNT, PROCESS = _table(Account), _table(Process)
