@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from sqlmodel import Session, col, select
 
+from kit.crash_points import reach
 from kit.db import Database
 from threads.models import Turn, TurnEventChunk
 
@@ -63,7 +64,14 @@ class LiveTurn:
                 "last_id": self.first_id + end - 1,
                 "frames": b"".join(self.frames[start:end]).decode(),
             }
-            await self._db.write(lambda session: session.add(TurnEventChunk(**row)))
+
+            def write(session: Session) -> None:
+                session.add(TurnEventChunk(**row))
+                session.flush()
+                reach("turn.events.applied")
+
+            await self._db.write(write)
+            reach("turn.events.committed")
             self._flushed = end
 
     async def close(self) -> None:
@@ -99,6 +107,19 @@ class EventHub:
     def open(self, turn_id: str, attempt: int) -> LiveTurn:
         live = self._live[turn_id] = LiveTurn(turn_id, attempt, self._db)
         return live
+
+    async def log_before(self, turn_id: str, attempt: int) -> dict[int, bytes]:
+        """The frames that earlier attempts at a turn logged, by attempt."""
+        query = select(TurnEventChunk).where(
+            TurnEventChunk.turn_id == turn_id, TurnEventChunk.first_id <= (attempt - 1) * IDS_PER_ATTEMPT
+        )
+        async with self._db.session() as session:
+            chunks = (await session.exec(query.order_by(col(TurnEventChunk.first_id)))).all()
+        frames: dict[int, bytes] = {}
+        for chunk in chunks:
+            of = (chunk.first_id - 1) // IDS_PER_ATTEMPT + 1
+            frames[of] = frames.get(of, b"") + chunk.frames.encode()
+        return frames
 
     async def close(self, live: LiveTurn) -> None:
         try:

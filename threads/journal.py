@@ -17,11 +17,12 @@ from sqlmodel import Session, col, select, update
 from broker.calls import NeedsConnection
 from kit.caller import Caller
 from kit.clock import Clock
+from kit.crash_points import reach
 from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_id
 from kit.json import storable
-from threads.model_client import StepCost
+from threads.model_client import LeaseLost, StepCost
 from threads.models import Message, PendingAction, Thread, ToolCallRow, Turn
 from threads.schemas import TurnRequest
 from threads.store import visible
@@ -32,10 +33,6 @@ UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was under way. "
     "It may or may not have taken effect; check before you repeat it."
 )
-
-
-class LeaseLost(Exception):
-    """Another process has taken this turn over; this one must stop writing at once."""
 
 
 class Journal:
@@ -97,9 +94,12 @@ class Journal:
             self._append(session, thread, turn.id, "user", request.content)
             if rider is not None:
                 rider(session, turn.id)
+            reach("turn.begin.applied")
             return turn
 
-        return await self._db.write(write)
+        turn = await self._db.write(write)
+        reach("turn.begin.committed")
+        return turn
 
     async def withdraw(self, turn: Turn, error: Mapping[str, Any]) -> None:
         """A turn that was refused before it did anything: its message goes, the turn stays as failed."""
@@ -165,9 +165,10 @@ class Journal:
             session,
             turn,
             iteration=iteration,
-            cost_nanos=turn.cost_nanos + cost.nanos,
+            cost_nanos=col(Turn.cost_nanos) + cost.nanos,
             last_seq=message.seq,
         )
+        reach("turn.step.applied")
         return message
 
     async def change_call(self, turn: Turn, call: ToolCallRow, **changes: Any) -> None:
@@ -205,9 +206,11 @@ class Journal:
             thread = self._thread(session, turn)
             message = self._append(session, thread, turn.id, "user", content, cost_nanos=cost)
             self._change(session, turn, last_seq=message.seq)
+            reach("turn.results.applied")
             return message
 
         message = await self._db.write(write)
+        reach("turn.results.committed")
         turn.last_seq = message.seq
         return message
 
@@ -250,21 +253,16 @@ class Journal:
             self._finish(
                 session, turn, status, error=dict(error) if error else None, hit_max_iterations=hit_max
             )
+            reach("turn.end.applied")
 
         await self._db.write(write)
+        reach("turn.end.committed")
         turn.status, turn.hit_max_iterations = status, hit_max
 
-    async def add_cost(self, turn: Turn, nanos: int) -> None:
-        """Money that a step cost although it left no message (it broke off or was cancelled)."""
-        if not nanos:
-            return
-
-        def write(session: Session) -> None:
-            self._hold(session, turn)
-            self._change(session, turn, cost_nanos=turn.cost_nanos + nanos)
-
-        await self._db.write(write)
-        turn.cost_nanos += nanos
+    def record_cost(self, session: Session, turn: Turn, nanos: int) -> None:
+        """Money that a call of the turn cost although it left no message; runs inside its settlement's
+        transaction. It is added whoever has the lease by now: what was spent was spent."""
+        self._change(session, turn, cost_nanos=col(Turn.cost_nanos) + nanos)
 
     # --- leases -----------------------------------------------------------------------------------
 
@@ -294,11 +292,15 @@ class Journal:
             )
             if result.rowcount != 1:
                 return None
+            reach("turn.take.applied")
             return session.exec(
                 select(Turn).where(Turn.id == turn_id).execution_options(populate_existing=True)
             ).one()
 
-        return await self._db.write(write)
+        taken = await self._db.write(write)
+        if taken is not None:
+            reach("turn.take.committed")
+        return taken
 
     async def renew(self, turn_ids: list[str]) -> None:
         """Prolong the leases of turns that this process is running."""

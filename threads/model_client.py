@@ -35,10 +35,18 @@ class StepCost:
     usage: Mapping[str, int]
 
 
+class LeaseLost(Exception):
+    """Another process has taken this turn over; this one must stop writing at once."""
+
+
 class ModelStreamBroke(UpstreamFailed):
     """The provider broke off in the middle of its answer; what was delivered is billed."""
 
     code = "upstream_broke_off"
+
+
+CostRecorder = Callable[[Session, int], None]
+"""Writes down a cost, in nano-USD, in the transaction that settles it."""
 
 
 class ModelStream(Protocol):
@@ -49,17 +57,24 @@ class ModelStream(Protocol):
         ...
 
     async def commit(self, record: Callable[[Session, StepCost], T]) -> T:
-        """Settle the step and run ``record`` in the same transaction: both or neither."""
+        """Settle the step and run ``record`` in the same transaction: both or neither. Raises LeaseLost if
+        another process has settled this very step, and what ``record`` raised."""
         ...
 
-    async def abandon(self) -> int:
-        """Stop reading and settle what was delivered; returns its cost in nano-USD."""
+    async def abandon(self, record: CostRecorder) -> int:
+        """Stop reading and settle what was delivered; returns its cost in nano-USD, 0 if another process has
+        settled this very step. Raises what ``record`` raised."""
         ...
 
 
 class ModelClient(Protocol):
     async def open(self, step: ModelStep) -> ModelStream:
         """Raises PaymentRequired, InvalidRequest, NotFound or UpstreamFailed before anything streams."""
+        ...
+
+    async def settle_lost(self, step: ModelStep, delivered: bytes, record: CostRecorder) -> int:
+        """Bill what a process that died had delivered of ``step`` (its frames; maybe none), once, and release
+        its hold; returns its cost in nano-USD, 0 if nothing was billed. Raises what ``record`` raised."""
         ...
 
     async def default_max_tokens(self, account_id: str, model: str) -> int:

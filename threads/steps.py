@@ -14,12 +14,22 @@ from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, error
 from broker.metering import OpenCharge, Payment, Record, TurnBudget
 from broker.toolset import Toolset
 from kit.clock import Clock
+from kit.crash_points import reach
 from kit.errors import HeddleError, PaymentRequired
 from threads.accumulate import MessageAccumulator, StreamOutOfOrder
 from threads.context import build_context, tool_use_ids
-from threads.events import LiveTurn
-from threads.journal import UNKNOWN_OUTCOME, Journal, LeaseLost
-from threads.model_client import ModelClient, ModelStep, ModelStream, ModelStreamBroke, StepCost
+from threads.events import EventHub, LiveTurn
+from threads.journal import UNKNOWN_OUTCOME, Journal
+from threads.lost import delivered_of
+from threads.model_client import (
+    CostRecorder,
+    LeaseLost,
+    ModelClient,
+    ModelStep,
+    ModelStream,
+    ModelStreamBroke,
+    StepCost,
+)
 from threads.models import Message, ToolCallRow, Turn
 
 logger = logging.getLogger("heddle.threads")
@@ -53,9 +63,21 @@ class TurnRun:
 class ModelStepRunner:
     """Sends the history to the model, shows its answer, and commits it with its settlement."""
 
-    def __init__(self, journal: Journal, model: ModelClient) -> None:
+    def __init__(self, journal: Journal, model: ModelClient, hub: EventHub) -> None:
         self._journal = journal
         self._model = model
+        self._hub = hub
+
+    async def settle_lost(self, run: TurnRun) -> None:
+        """Pay for what earlier attempts had delivered of the step that is next, and died of; once, however
+        often the turn changes hands."""
+        turn, iteration = run.turn, run.turn.iteration + 1
+        logged, record = await self._hub.log_before(turn.id, turn.attempt), self._cost_of(turn)
+        for attempt in range(1, turn.attempt):
+            delivered = delivered_of(logged.get(attempt, b""), iteration, run.event_prefix)
+            step = await self._step(run, _request_id(turn, iteration, attempt))
+            turn.cost_nanos += await self._model.settle_lost(step, delivered, record)
+            reach("turn.lost.committed")
 
     async def run(self, run: TurnRun, *, on_open: Callable[[], None]) -> None:
         """``on_open`` is called once the provider has accepted; until then a refusal is an HTTP status.
@@ -65,6 +87,7 @@ class ModelStepRunner:
         turn, iteration = run.turn, run.turn.iteration + 1
         request_id = _request_id(turn, iteration)
         stream = await self._model.open(await self._step(run, request_id))
+        reach("turn.step.opened")
         on_open()
         if iteration > 1:
             run.publish("iteration_start", iteration=iteration)
@@ -73,7 +96,7 @@ class ModelStepRunner:
             last = await self._show(run, stream, accumulator)
             content = accumulator.content()
         except StreamOutOfOrder as error:
-            await self._journal.add_cost(turn, await stream.abandon())
+            turn.cost_nanos += await stream.abandon(self._cost_of(turn))
             raise ModelStreamBroke(f"the provider's stream made no sense: {error}") from None
         except BaseException:
             await asyncio.shield(self._abandon(turn, stream))
@@ -92,7 +115,12 @@ class ModelStepRunner:
             )
             return message, cost
 
-        message, cost = await stream.commit(record)
+        try:
+            message, cost = await stream.commit(record)
+        except LeaseLost:
+            await self._abandon(turn, stream)  # delivered: paid unless whoever took over has paid it
+            raise
+        reach("turn.step.committed")
         turn.iteration, turn.last_seq = iteration, message.seq
         turn.cost_nanos += cost.nanos
         run.history.append(message)
@@ -111,15 +139,19 @@ class ModelStepRunner:
             if shown.get("type") == "message_stop":
                 return shown
             run.live.publish(shown)
+            reach("turn.step.shown")
         if not accumulator.complete:
             raise ModelStreamBroke("the provider broke off its answer")
         return None
 
     async def _abandon(self, turn: Turn, stream: ModelStream) -> None:
         try:
-            await self._journal.add_cost(turn, await stream.abandon())
+            turn.cost_nanos += await stream.abandon(self._cost_of(turn))
         except Exception:
             logger.exception("settling an abandoned step of %s failed", turn.id)
+
+    def _cost_of(self, turn: Turn) -> CostRecorder:
+        return lambda session, nanos: self._journal.record_cost(session, turn, nanos)
 
     async def _step(self, run: TurnRun, request_id: str) -> ModelStep:
         turn = run.turn
@@ -181,6 +213,7 @@ class ToolStepRunner:
             return None
         run.publish("tool_dispatch_start", iteration=call.iteration, tool_use_id=call.tool_use_id, name=name)
         await self._journal.change_call(run.turn, call, status="running")
+        reach("turn.tool.started")
         request = ToolCall(
             tool_use_id=call.tool_use_id,
             name=call.name,
@@ -194,6 +227,7 @@ class ToolStepRunner:
             if payment.charge is not None:
                 await _to_its_end(self._cut_off(run, call, payment.charge))
             raise
+        reach("turn.tool.answered")
         if isinstance(result, NeedsConnection):
             if payment.charge is not None:
                 await payment.charge.cut_off(by_payer=False)
@@ -236,6 +270,7 @@ class ToolStepRunner:
             await self._journal.change_call(run.turn, call, **changes)
         else:
             await self._charge(run, call, changes, lambda record: charge.settle(result, record))
+        reach("turn.tool.committed")
         run.publish(
             "tool_dispatch_done",
             iteration=call.iteration,
@@ -288,11 +323,12 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _request_id(turn: Turn, step: int | str) -> str:
-    """The settlement key of a model step (its iteration) or a tool call (its row's id).
+def _request_id(turn: Turn, step: int | str, attempt: int | None = None) -> str:
+    """The settlement key of a model step (its iteration) or a tool call (its row's id), in this attempt at
+    the turn unless another is named.
 
     What was cut off by a crash or a shutdown is a new call. It cannot be paid twice: a settlement and the
     rows that say it is done are one transaction, and only the attempt that holds the turn's lease writes it.
     """
-    name = f"{turn.id}:{step}"
-    return name if turn.attempt == 1 else f"{name}:{turn.attempt}"
+    name, attempt = f"{turn.id}:{step}", attempt or turn.attempt
+    return name if attempt == 1 else f"{name}:{attempt}"

@@ -22,8 +22,8 @@ from kit.money import micros
 from threads.actions import PendingActions
 from threads.events import EventHub
 from threads.failure import error_record
-from threads.journal import Journal, LeaseLost
-from threads.model_client import ModelClient
+from threads.journal import Journal
+from threads.model_client import LeaseLost, ModelClient
 from threads.models import Thread, Turn
 from threads.once import Once
 from threads.schemas import TurnRequest, render_action
@@ -67,7 +67,7 @@ class TurnEngine:
         self.journal = Journal(db, clock, owner=new_id("proc"))
         self.hub = EventHub(db)
         self.actions = PendingActions(db, clock)
-        self._model_step = ModelStepRunner(self.journal, model)
+        self._model_step = ModelStepRunner(self.journal, model, self.hub)
         self._tool_step = ToolStepRunner(self.journal, broker, clock)
         self._running: dict[str, StartedTurn] = {}
         self._tender: asyncio.Task[None] | None = None
@@ -197,6 +197,8 @@ class TurnEngine:
             started.open()
             await self._park(run, [(None, need) for need in required])
             return
+        if turn.attempt > 1:
+            await self._model_step.settle_lost(run)
         while True:
             if run.calls:
                 waiting = await self._tool_step.run(run)

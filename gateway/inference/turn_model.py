@@ -1,22 +1,25 @@
 """The model of the turn engine: the metered inference behind the protocol that ``threads`` defines."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 from sqlmodel import Session
 
-from gateway.billing.operations import Budget, Payer
+from gateway.billing.operations import Budget, CallOutcome, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.dialects.registry import ANTHROPIC
 from gateway.inference.inference import Inference
 from gateway.inference.open_call import OpenCall
 from gateway.inference.passage import in_clients_form
+from gateway.inference.plan import CallPlan
 from gateway.inference.upstream import ProviderRefused
+from kit.errors import HeddleError
 from kit.json import NOT_JSON
 from kit.money import Nanos
-from threads.model_client import ModelStep, ModelStream, ModelStreamBroke, StepCost
+from threads.model_client import CostRecorder, LeaseLost, ModelStep, ModelStream, ModelStreamBroke, StepCost
 
 T = TypeVar("T")
 
@@ -36,8 +39,7 @@ class TurnModel:
         return min(*limits, DEFAULT_MAX_TOKENS)
 
     async def open(self, step: ModelStep) -> ModelStream:
-        raw = msgspec.json.encode({**step.body, "stream": True})
-        plan = await self._inference.plan(ANTHROPIC, raw, step.account_id, allowed_models=step.allowed_models)
+        plan = await self._plan(step)
         payer = Payer(step.account_id, step.key_id, step.end_user_id, step.thread_id, step.turn_id)
         budget = None
         if step.budget_nanos is not None:
@@ -47,6 +49,49 @@ class TurnModel:
         except ProviderRefused as refusal:
             raise in_clients_form(refusal) from None
         return _Stream(call)
+
+    async def settle_lost(self, step: ModelStep, delivered: bytes, record: CostRecorder) -> int:
+        billing = self._inference.billing
+        lost = await self._lost(step, delivered) if delivered else None
+        if lost is None:
+            await billing.release(step.request_id)
+            return 0
+        payer = Payer(step.account_id, step.key_id, step.end_user_id, step.thread_id, step.turn_id)
+        nanos = lost.cost.nanos
+        settled = await billing.settle(
+            step.request_id, payer, lost, rider=lambda session: record(session, nanos)
+        )
+        return 0 if settled.replayed else nanos
+
+    async def _lost(self, step: ModelStep, delivered: bytes) -> CallOutcome | None:
+        """What is billed for the frames; None if the model cannot be called any more, or has no price."""
+        try:
+            plan = await self._plan(step)
+        except HeddleError:
+            return None
+        tap = ANTHROPIC.wire.tap(plan.facts)
+        tap.feed(delivered)
+        usage = tap.usage(plan.input_guess)
+        if not usage.total_input_tokens:  # where the provider counts at the end
+            usage = replace(usage, input_tokens=plan.input_guess)
+        costs = [
+            (cost_of(one.passage.billed(usage), one.model.price, plan.markup), one.model)
+            for one in plan.candidates
+        ]
+        cost, model = min(costs, key=lambda found: found[0].nanos)  # nothing says which one answered
+        return CallOutcome(
+            provider=model.provider.name,
+            model=model.slug,
+            status="error",
+            http_status=200,
+            usage=usage,
+            cost=cost,
+            error_code="process_died",
+        )
+
+    async def _plan(self, step: ModelStep) -> CallPlan:
+        raw = msgspec.json.encode({**step.body, "stream": True})
+        return await self._inference.plan(ANTHROPIC, raw, step.account_id, allowed_models=step.allowed_models)
 
 
 class _Stream:
@@ -72,11 +117,18 @@ class _Stream:
         price = self._call.model.price
         cost = StepCost(cost_of(usage, price, self._call.plan.markup).nanos, _anthropic_usage(usage))
         settled = await self._call.settle_stream(rider=lambda session: record(session, cost))
+        if settled.replayed:
+            raise LeaseLost(self._call.admitted.request_id)
         result: T = settled.result
         return result
 
-    async def abandon(self) -> int:
-        return (await self._call.settle_stream(client_gone=not self._call.broke)).charged
+    async def abandon(self, record: CostRecorder) -> int:
+        call = self._call
+        nanos = cost_of(call.usage(), call.model.price, call.plan.markup).nanos
+        settled = await call.settle_stream(
+            client_gone=not call.broke, rider=lambda session: record(session, nanos)
+        )
+        return 0 if settled.replayed else nanos
 
 
 def _decode(data: bytes) -> dict[str, Any]:

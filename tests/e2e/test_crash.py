@@ -77,7 +77,10 @@ def test_a_turn_that_was_killed_mid_stream_is_finished_after_the_restart(heddle:
         messages = client.get(f"/v1/threads/{thread_id}/messages").json()["data"]
         assert [message["role"] for message in messages] == ["user", "assistant"]
         assert len(messages[1]["content"][0]["text"].split()) == 60
-        assert client.get("/v1/usage").json()["request_count"] == 1
+        again, lost = client.get("/v1/usage/events").json()["data"]
+        assert (again["status"], again["estimated"]) == ("ok", False)
+        assert (lost["error_code"], lost["estimated"]) == ("process_died", True)
+        assert 1 < lost["output_tokens"] < 60
         again = client.post(
             f"/v1/threads/{thread_id}/messages", json={"model": "sim-small", "content": "and now?"}
         )

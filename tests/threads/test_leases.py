@@ -9,8 +9,8 @@ from kit.caller import Caller
 from kit.clock import ManualClock
 from kit.db import Database
 from kit.errors import Conflict
-from threads.journal import LEASE_MS, Journal, LeaseLost
-from threads.model_client import StepCost
+from threads.journal import LEASE_MS, Journal
+from threads.model_client import LeaseLost, StepCost
 from threads.models import Turn
 from threads.schemas import TurnRequest, parse_turn
 from threads.store import ThreadStore
