@@ -5,12 +5,13 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
 ADMIN_KEY = "ak_live_" + "e2e0" * 16
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 
 
 def free_port() -> int:
@@ -39,6 +40,10 @@ class HeddleProcess:
         self.starts = 0
 
     def start(self) -> None:
+        assert self.try_start(), self.output.read_text()
+
+    def try_start(self) -> bool:
+        """Whether it serves; False if it ended before it could."""
         self.starts += 1
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -52,9 +57,10 @@ class HeddleProcess:
         while time.monotonic() < deadline:
             try:
                 if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return
+                    return True
             except httpx.TransportError:
-                assert self._process.poll() is None, self.output.read_text()
+                if self._process.poll() is not None:
+                    return False
                 time.sleep(0.05)
         raise AssertionError(f"the server did not start: {self.output.read_text()}")
 
@@ -63,6 +69,20 @@ class HeddleProcess:
         self._process.kill()
         self._process.wait(10)
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float) -> None:
+        """Until it has ended, or for so long."""
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         assert self._process is not None
@@ -70,7 +90,7 @@ class HeddleProcess:
         return self._process.wait(30)
 
     def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.alive:
             self.kill()
 
     def client(self, key: str = ADMIN_KEY) -> httpx.Client:
