@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: help serve test demo bench check lock clean
+.PHONY: help serve test chaos demo bench check lock clean
 
 help:
 	@echo "make serve   set up, migrate, and serve on http://127.0.0.1:8787"
 	@echo "make demo    play one conversation from end to end"
 	@echo "make test    set up and run every check and test"
+	@echo "make chaos   kill processes under load and check the books (docs/billing.md)"
 	@echo "make bench   measure the gateway (docs/benchmarks.md)"
 	@echo "make check   formatting, linting, types, import directions"
 	@echo "make clean   remove the environment and caches (not the data in .heddle)"
@@ -47,6 +48,10 @@ check: $(DEV)
 # Compiled modules are kept whatever the environment says: the tests start many processes.
 test: check
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+
+chaos: $(DEV)
+	$(BIN)/python -m tests.chaos --database sqlite
+	$(BIN)/python -m tests.chaos --database postgresql
 
 bench: $(DEV)
 	$(BIN)/python -m bench.gateway
