@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from gateway.app import App
-from gateway.data_dir import prepare_data_dir
+from gateway.data_dir import prepare_data_dir, serving_alone
 from gateway.inference.providers import SIM, Provider, configured_providers, sim_provider
 from gateway.settings import BadSettings, Settings
 from gateway.sim.server import sim_server
@@ -64,6 +64,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> N
     settings = settings.model_copy(update={"port": port})
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
+        stack.enter_context(serving_alone(settings))
         sim_url = None
         if settings.sim != "off":  # test mode needs it, whoever else is configured
             sim_url = await stack.enter_async_context(sim_server())

@@ -196,3 +196,14 @@ def test_test_mode_runs_beside_real_providers(tmp_path: Path) -> None:
                 assert "You said: hello" in answer.text, answer.text
     assert "providers: anthropic\n" in process.output.read_text()
     process.close()
+
+
+def test_a_second_server_on_the_same_file_is_one_line(tmp_path: Path) -> None:
+    """It would take the first one's holds and turns for what a dead process left."""
+    process = HeddleProcess(tmp_path)
+    process.start()
+    second = heddle(tmp_path, "serve", HEDDLE_PORT=str(free_port()))
+    assert "another heddle serves" in the_one_line(second)
+    process.kill()
+    process.start()  # what a killed one held is free at once
+    process.close()
