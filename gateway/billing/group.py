@@ -8,7 +8,7 @@ from typing import Any
 from sqlmodel import Session
 
 from gateway.billing.batch import BillingBatch
-from gateway.billing.operations import Admit, Credit, Debit, Operation, Settle
+from gateway.billing.operations import Admit, Credit, Debit, Operation, SetBalance, Settle
 from kit.crash_points import Point, reach
 from kit.money import Nanos
 
@@ -17,12 +17,14 @@ _APPLIED: dict[type[Operation], Point] = {
     Settle: "billing.settle.applied",
     Credit: "billing.credit.applied",
     Debit: "billing.credit.applied",
+    SetBalance: "billing.credit.applied",
 }
 _COMMITTED: dict[type[Operation], Point] = {
     Admit: "billing.hold.committed",
     Settle: "billing.settle.committed",
     Credit: "billing.credit.committed",
     Debit: "billing.credit.committed",
+    SetBalance: "billing.credit.committed",
 }
 
 
