@@ -56,6 +56,7 @@ chaos: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m bench.gateway
 	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.admission
 	$(BIN)/python -m bench.usage
 
 lock: $(BIN)/python
