@@ -2,10 +2,13 @@
 
 A ``Prepared`` statement is written like any other, compiled once per database, and then given to the
 driver as text. No type of SQLAlchemy's converts the values: give what the driver takes (JSON as text).
+
+All statements of a transaction share the cursor of a ``Driver``: getting at a connection's driver, and a
+cursor from it, cost as much as a small statement.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -48,14 +51,68 @@ def _one_of_postgresql(element: OneOf, compiler: SQLCompiler, **options: Any) ->
     return f"{column} = ANY({values})"
 
 
-def values_of(connection: Connection, values: Collection[str]) -> str | list[str]:
-    """The value for a ``OneOf`` parameter."""
-    if connection.dialect.name == "sqlite":
-        return _encoder.encode(list(values)).decode()
-    return list(values)
-
-
 _encoder = msgspec.json.Encoder()
+
+_Order = Callable[[Mapping[str, Any]], Any]
+"""Makes the tuple of values that a driver without named parameters takes."""
+
+
+class Driver:
+    """The driver under a connection, with one cursor for all that is asked through it.
+
+    It lives as long as the driver's connection: a cursor left to the garbage collector is reset by whichever
+    thread that runs in, in the middle of what this connection does by then.
+    """
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Driver":
+        known: Driver | None = connection.info.get(cls)
+        if known is None:
+            connection.info[cls] = known = cls(connection)
+        return known
+
+    def __init__(self, connection: Connection) -> None:
+        self.dialect = connection.dialect
+        self._cursor = connection.connection.cursor()
+        self._error = self.dialect.loaded_dbapi.Error
+        self._binds_lists = self.dialect.name == "postgresql"
+
+    def values_of(self, values: Collection[str]) -> str | list[str]:
+        """The value for a ``OneOf`` parameter."""
+        return list(values) if self._binds_lists else _encoder.encode(list(values)).decode()
+
+    def execute(self, text: str, parameters: Any) -> None:
+        """Raises DBAPIError, as do the other methods."""
+        try:
+            self._cursor.execute(text, parameters)
+        except self._error as error:
+            raise self._wrapped(error, text) from error
+
+    def execute_each(self, text: str, parameters: Sequence[Any]) -> None:
+        try:
+            self._cursor.executemany(text, parameters)
+        except self._error as error:
+            raise self._wrapped(error, text) from error
+
+    def rows(self, text: str, parameters: Any) -> list[Any]:
+        try:
+            self._cursor.execute(text, parameters)
+            return list(self._cursor.fetchall())
+        except self._error as error:
+            raise self._wrapped(error, text) from error
+
+    def _wrapped(self, error: Any, text: str) -> BaseException:
+        """A driver's error as SQLAlchemy's."""
+        wrapped: BaseException = DBAPIError.instance(
+            text,
+            None,
+            error,
+            self._error,
+            hide_parameters=True,
+            connection_invalidated=self.dialect.is_disconnect(error, None, None),
+            dialect=self.dialect,
+        )
+        return wrapped
 
 
 class Prepared:
@@ -63,38 +120,26 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
-        self._texts: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+        self._texts: dict[str, tuple[str, _Order]] = {}
 
-    def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Any]:
+    def rows(self, driver: Driver, parameters: Mapping[str, Any]) -> list[Any]:
         """Run it once; all its rows as tuples. Raises DBAPIError."""
-        text, names = self._text(connection.dialect)
-        with closing(connection.connection.cursor()) as cursor:
-            try:
-                cursor.execute(text, _ordered(parameters, names))
-                return list(cursor.fetchall())
-            except connection.dialect.loaded_dbapi.Error as error:
-                raise _wrapped(error, text, connection.dialect) from error
+        text, order = self._texts.get(driver.dialect.name) or self._compile(driver.dialect)
+        return driver.rows(text, order(parameters))
 
-    def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
+    def run(self, driver: Driver, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Run it for each of ``parameters`` (at least one). Raises DBAPIError."""
-        text, names = self._text(connection.dialect)
-        with closing(connection.connection.cursor()) as cursor:
-            try:
-                if len(parameters) == 1:
-                    cursor.execute(text, _ordered(parameters[0], names))
-                else:
-                    cursor.executemany(text, [_ordered(one, names) for one in parameters])
-            except connection.dialect.loaded_dbapi.Error as error:
-                raise _wrapped(error, text, connection.dialect) from error
+        text, order = self._texts.get(driver.dialect.name) or self._compile(driver.dialect)
+        if len(parameters) == 1:
+            driver.execute(text, order(parameters[0]))
+        else:
+            driver.execute_each(text, list(map(order, parameters)))
 
-    def _text(self, dialect: Dialect) -> tuple[str, tuple[str, ...] | None]:
-        """The statement for a driver; the order of its values where the driver knows no names."""
-        known = self._texts.get(dialect.name)
-        if known is None:
-            compiled = self._statement.compile(dialect=dialect)
-            assert isinstance(compiled, SQLCompiler)
-            order = tuple(compiled.positiontup or ()) if compiled.positional else None
-            self._texts[dialect.name] = known = (compiled.string, order)
+    def _compile(self, dialect: Dialect) -> tuple[str, _Order]:
+        compiled = self._statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        order = _order(compiled.positiontup or ()) if compiled.positional else _as_they_are
+        self._texts[dialect.name] = known = (compiled.string, order)
         return known
 
 
@@ -111,19 +156,14 @@ class BulkInsert:
         self._json = frozenset(column.name for column in table.columns if isinstance(column.type, JSON))
         self._text: str | None = None
 
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run(self, driver: Driver, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert ``rows`` (at least one). Raises DBAPIError."""
-        if connection.dialect.name != "postgresql":
-            self._each.run(connection, rows)
+        if driver.dialect.name != "postgresql":
+            self._each.run(driver, rows)
             return
         if self._text is None:
-            self._text = self._from_json(connection.dialect)
-        encoded = _encoder.encode([self._raw(row) for row in rows]).decode()
-        with closing(connection.connection.cursor()) as cursor:
-            try:
-                cursor.execute(self._text, (encoded,))
-            except connection.dialect.loaded_dbapi.Error as error:
-                raise _wrapped(error, self._text, connection.dialect) from error
+            self._text = self._from_json(driver.dialect)
+        driver.execute(self._text, (_encoder.encode([self._raw(row) for row in rows]).decode(),))
 
     def _from_json(self, dialect: Dialect) -> str:
         quote = dialect.identifier_preparer.quote
@@ -142,19 +182,11 @@ class BulkInsert:
         return raw
 
 
-def _wrapped(error: Any, text: str, dialect: Dialect) -> BaseException:
-    """A driver's error as SQLAlchemy's."""
-    wrapped: BaseException = DBAPIError.instance(
-        text,
-        None,
-        error,
-        dialect.loaded_dbapi.Error,
-        hide_parameters=True,
-        connection_invalidated=dialect.is_disconnect(error, None, None),
-        dialect=dialect,
-    )
-    return wrapped
+def _as_they_are(parameters: Mapping[str, Any]) -> Any:
+    return parameters
 
 
-def _ordered(parameters: Mapping[str, Any], names: tuple[str, ...] | None) -> Any:
-    return parameters if names is None else tuple([parameters[name] for name in names])
+def _order(names: Sequence[str]) -> _Order:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda parameters: tuple([parameters[name] for name in names])

@@ -14,8 +14,8 @@ transaction of its own, cost more than most writes do.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -136,6 +136,7 @@ class _OwnConnection:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None
+        self._session: Session | None = None
 
     def get(self) -> Connection:
         """Raises DBAPIError if there is no connection to be had."""
@@ -143,9 +144,24 @@ class _OwnConnection:
             self._connection = self._engine.connect()
         return self._connection
 
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session on the connection. One that was not used is kept: making and closing one costs as much as
+        some statements."""
+        session, self._session = self._session, None
+        if session is None:
+            session = Session(self.get(), expire_on_commit=False)
+        try:
+            yield session
+        finally:
+            if session.in_transaction():
+                session.close()
+            else:
+                self._session = session
+
     def drop(self) -> None:
         """Forget a broken connection; what it had not committed is gone."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._session = self._connection, None, None
         if connection is not None:
             with suppress(Exception):
                 connection.invalidate()
@@ -188,7 +204,7 @@ def _attempt(own: _OwnConnection, batch: list[_Job]) -> list[_Outcome]:
     try:
         transaction = connection.begin()
         try:
-            with Session(connection, expire_on_commit=False) as session:
+            with own.session() as session:
                 outcomes = _apply_all(session, batch)
         except BaseException as error:
             if transaction.is_active:  # a write that fails in the database has taken it along already

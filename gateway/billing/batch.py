@@ -12,7 +12,7 @@ Admission decides in this order, and each refusal has its own code: the key's ra
 at once; not for what a turn does by itself), its cap, its end user's budget, the turn's budget, the wallet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from gateway.billing.errors import (
     TurnBudgetReached,
     WalletEmpty,
 )
-from gateway.billing.ledger import next_entry
+from gateway.billing.ledger import WalletState, next_entry
 from gateway.billing.operations import (
     Admit,
     Admitted,
@@ -58,13 +58,13 @@ class BillingBatch:
     def __init__(
         self, session: Session, operations: Sequence[Operation], *, low_balance: Nanos = Nanos(0)
     ) -> None:
-        calls = [operation for operation in operations if not isinstance(operation, Movement)]
+        calls = [operation for operation in operations if isinstance(operation, Admit | Settle)]
         self._session = session
         self._low_balance = low_balance
         self._moved: set[tuple[str, str]] = set()
         self._rows = Rows(
             session,
-            accounts={_account_of(operation) for operation in operations},
+            accounts={operation.account_id for operation in operations},
             keys={call.payer.key_id for call in calls},
             end_users={
                 (call.payer.account_id, call.payer.end_user_id)
@@ -76,19 +76,13 @@ class BillingBatch:
 
     def apply(self, operation: Operation) -> Admitted | Settled | bool:
         """Raises PaymentRequired, RateLimited and other HeddleErrors for refusals; these move nothing."""
-        self._repay(operation)
-        outcome = self._dispatch(operation)
-        self._repay(operation)
+        wallet = self._rows.wallet(operation.account_id)
+        if wallet.debt_nanos:
+            self._repay(wallet, operation.now_ms)
+        outcome: Admitted | Settled | bool = _APPLY[type(operation)](self, operation)
+        if wallet.debt_nanos:
+            self._repay(wallet, operation.now_ms)
         return outcome
-
-    def _dispatch(self, operation: Operation) -> Admitted | Settled | bool:
-        if isinstance(operation, Admit):
-            return self._admit(operation)
-        if isinstance(operation, Settle):
-            return self._settle(operation)
-        if isinstance(operation, SetBalance):
-            return self._set_balance(operation)
-        return self._credit(operation) if isinstance(operation, Credit) else self._debit(operation)
 
     def write_back(self) -> None:
         self._rows.write_back()
@@ -306,11 +300,9 @@ class BillingBatch:
         self._moved.add(name)
         return True
 
-    def _repay(self, op: Operation) -> None:
-        """Pay what the account owes with what is free: before the operation, and with what it released."""
-        wallet = self._rows.wallet(_account_of(op))
-        if wallet.debt_nanos:
-            self._rows.entries.extend(repay(wallet, op.now_ms))
+    def _repay(self, wallet: WalletState, now_ms: int) -> None:
+        """Pay what the account owes with what is free: before an operation, and with what it released."""
+        self._rows.entries.extend(repay(wallet, now_ms))
 
     def _ride(self, op: Settle) -> Any:
         """Run the rider in a savepoint: if it refuses, neither it nor the settlement happens."""
@@ -330,16 +322,21 @@ class BillingBatch:
             self._rows.events.append(event)
 
 
+_APPLY: dict[type[Operation], Callable[[BillingBatch, Any], Any]] = {
+    Admit: BillingBatch._admit,
+    Settle: BillingBatch._settle,
+    Credit: BillingBatch._credit,
+    Debit: BillingBatch._debit,
+    SetBalance: BillingBatch._set_balance,
+}
+
+
 def move(session: Session, movements: Sequence[Movement], *, low_balance: Nanos = Nanos(0)) -> None:
     """Move money inside the caller's own transaction, with whatever else it writes."""
     batch = BillingBatch(session, movements, low_balance=low_balance)
     for movement in movements:
         batch.apply(movement)
     batch.write_back()
-
-
-def _account_of(operation: Operation) -> str:
-    return operation.account_id if isinstance(operation, Movement) else operation.payer.account_id
 
 
 def _taken(rates: KeyRates | None, tokens: int) -> RateStatus | None:

@@ -105,9 +105,10 @@ class Billing:
         reach("billing.hold.queued")
         future = self._enqueue(operation)
         try:
-            admitted = await asyncio.shield(future)
+            admitted = await future
         except asyncio.CancelledError:
-            future.add_done_callback(self._release_abandoned(operation))
+            if not future.cancelled():  # it was answered just before; else ``_commit`` sees that nobody waits
+                self._abandoned(operation, future.exception() or future.result())
             raise
         assert isinstance(admitted, Admitted)
         return admitted
@@ -122,7 +123,7 @@ class Billing:
         """
         operation = Settle(request_id, payer, outcome, self._clock.now_ms(), rider)
         reach("billing.settle.queued")
-        settled = await asyncio.shield(self._enqueue(operation))
+        settled = await self._enqueue(operation)
         assert isinstance(settled, Settled)
         if settled.free is not None:
             for watcher in self._watchers:
@@ -142,13 +143,13 @@ class Billing:
     ) -> bool:
         """Move money into a wallet once per ``entry_id``; False if that entry was there already."""
         operation = Credit(account_id, entry_id, kind, amount, reference, self._clock.now_ms())
-        return bool(await asyncio.shield(self._enqueue(operation)))
+        return bool(await self._enqueue(operation))
 
     async def set_play_balance(self, account_id: str, balance: Nanos) -> None:
         """Have a test account's wallet hold exactly this. Raises PermissionDenied for a live one, Conflict
         (``balance_held``) if running calls hold more."""
         operation = SetBalance(account_id, new_id("play"), balance, self._clock.now_ms())
-        await asyncio.shield(self._enqueue(operation))
+        await self._enqueue(operation)
 
     async def wallet(self, account_id: str) -> Wallet:
         async with self._db.session() as session:
@@ -181,6 +182,7 @@ class Billing:
     # --- group commit -----------------------------------------------------------------------------
 
     def _enqueue(self, operation: Operation) -> asyncio.Future[Any]:
+        """The operation's outcome. Whoever waits for it may be cancelled: it is applied all the same."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._group is None or not self._group.add(operation, future):
             self._group = group = Group(self._low_balance)
@@ -194,22 +196,19 @@ class Billing:
             group.committed()
         except Exception as error:
             outcomes = [error] * len(group.futures)
-        for future, outcome in zip(group.futures, outcomes, strict=True):
+        for operation, future, outcome in zip(group.operations, group.futures, outcomes, strict=True):
             if future.done():
-                continue
-            if isinstance(outcome, Exception):
+                self._abandoned(operation, outcome)
+            elif isinstance(outcome, Exception):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
 
-    def _release_abandoned(self, operation: Admit) -> Callable[[asyncio.Future[Any]], None]:
-        def release(future: asyncio.Future[Any]) -> None:
-            if future.cancelled() or future.exception() is not None:
-                return
+    def _abandoned(self, operation: Operation, outcome: Any) -> None:
+        """Nobody waits for the outcome any more: a call that was admitted will not be made."""
+        if isinstance(operation, Admit) and isinstance(outcome, Admitted):
             gone = CallOutcome(provider="", model="", status="cancelled", http_status=499)
             self._spawn(self.settle(operation.request_id, operation.payer, gone))
-
-        return release
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -203,6 +203,16 @@ class CostBound:
     max_output_tokens: int
     min_output_tokens: int = 1
     """Fewer would make no answer (one token for each choice)."""
+    least: Nanos = field(init=False)
+    """What must be affordable for the call to make sense."""
+    _output_nanos: tuple[int, int] = field(init=False, repr=False)
+    """The exact price of an output token in nano-USD, as a fraction: integers are faster to count with."""
+
+    def __post_init__(self) -> None:
+        numerator, denominator = self.output_token_usd.as_integer_ratio()
+        object.__setattr__(self, "_output_nanos", (numerator * NANOS_PER_USD, denominator))
+        fewest = min(self.min_output_tokens, self.max_output_tokens)
+        object.__setattr__(self, "least", Nanos(self.input_nanos + self.for_output(fewest)))
 
     @classmethod
     def covering(cls, bounds: Sequence["CostBound"]) -> "CostBound":
@@ -215,21 +225,19 @@ class CostBound:
         )
 
     def for_output(self, tokens: int) -> Nanos:
-        return ceil_nanos(self.output_token_usd * tokens)
-
-    @property
-    def least(self) -> Nanos:
-        """What must be affordable for the call to make sense."""
-        return Nanos(self.input_nanos + self.for_output(min(self.min_output_tokens, self.max_output_tokens)))
+        """Rounded up: a hold must not be short."""
+        numerator, denominator = self._output_nanos
+        return Nanos(-(-tokens * numerator // denominator))
 
     def affordable_output(self, available: int) -> int:
         """How many output tokens ``available`` nanos pay for, after the input; never above the maximum."""
         rest = available - self.input_nanos
         if rest <= 0:
             return 0
-        if self.output_token_usd == 0:
+        numerator, denominator = self._output_nanos
+        if numerator == 0:
             return self.max_output_tokens
-        return min(self.max_output_tokens, int(Decimal(rest) / NANOS_PER_USD / self.output_token_usd))
+        return min(self.max_output_tokens, rest * denominator // numerator)
 
 
 def bound_of(

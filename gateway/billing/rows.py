@@ -17,7 +17,7 @@ from gateway.billing.periods import period_label, start_ms
 from gateway.billing.rates import Bucket, KeyRates
 from gateway.billing.tables import END_USER, HOLD, KEY, LEDGER, OUTBOX, RATE, SPEND, USAGE, WALLET
 from kit.errors import HeddleError
-from kit.prepared import BulkInsert, OneOf, Prepared, values_of
+from kit.prepared import BulkInsert, Driver, OneOf, Prepared
 from kit.writer import connection_of
 
 _wallets = Prepared(
@@ -174,6 +174,7 @@ class Rows:
         requests: Collection[str],
     ) -> None:
         self.connection = connection_of(session)
+        self._driver = Driver.of(self.connection)
         self._wallets = {row[0]: WalletState(*row) for row in self._rows(_wallets, accounts)}
         self.keys = {
             row[0]: KeyRow(row[1], row[2], row[3], row[4] is not None, *row[5:])
@@ -331,22 +332,22 @@ class Rows:
     # --- writing ----------------------------------------------------------------------------------
 
     def write_back(self) -> None:
-        connection = self.connection
+        driver = self._driver
         if self._wallets:
-            _update_wallet.run(connection, [_wallet_values(wallet) for wallet in self._wallets.values()])
+            _update_wallet.run(driver, [_wallet_values(wallet) for wallet in self._wallets.values()])
         self._write_spends()
         self._write_rates()
         if self.new_holds:
-            _insert_hold.run(connection, list(self.new_holds.values()))
+            _insert_hold.run(driver, list(self.new_holds.values()))
         if self.gone_holds:
-            _delete_holds.run(connection, [{"ids": values_of(connection, self.gone_holds)}])
+            _delete_holds.run(driver, [{"ids": driver.values_of(self.gone_holds)}])
         for statement, rows in (
             (_insert_entry, self.entries),
             (_insert_usage, list(self.usage.values())),
             (_insert_event, self.events),
         ):
             if rows:
-                statement.run(connection, rows)
+                statement.run(driver, rows)
 
     def _write_spends(self) -> None:
         new, changed = [], []
@@ -365,7 +366,7 @@ class Rows:
         if new:
             self.connection.execute(insert(SPEND), new)
         if changed:
-            _update_spend.run(self.connection, changed)
+            _update_spend.run(self._driver, changed)
 
     def _write_rates(self) -> None:
         new, changed = [], []
@@ -382,12 +383,12 @@ class Rows:
         if new:
             self.connection.execute(insert(RATE), new)
         if changed:
-            _update_rate.run(self.connection, changed)
+            _update_rate.run(self._driver, changed)
 
     def _rows(self, statement: Prepared, ids: Collection[str]) -> Sequence[Any]:
         if not ids:
             return ()
-        return statement.rows(self.connection, {"ids": values_of(self.connection, ids)})
+        return statement.rows(self._driver, {"ids": self._driver.values_of(ids)})
 
 
 def _wallet_values(wallet: WalletState) -> dict[str, Any]:
