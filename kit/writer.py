@@ -230,7 +230,7 @@ def _apply_all(session: Session, batch: list[_Job]) -> list[_Outcome]:
             value = _apply(job, session)
             savepoint.commit()
         except DBAPIError as error:
-            if _retryable(error) or error.connection_invalidated:
+            if is_passing(error):
                 raise
             savepoint.rollback()
             outcomes.append(_Outcome(job, error=error))
@@ -258,6 +258,12 @@ def _apply(job: _Job, session: Session) -> Any:
 def _deliver_all(outcomes: list[_Outcome]) -> None:
     for outcome in outcomes:
         outcome.deliver()
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the writer repeats the transaction that failed so (a deadlock, a lost connection). A write that
+    catches errors of its parts must let these through, or the part is lost although it could be done."""
+    return _retryable(error) or error.connection_invalidated
 
 
 def _retryable(error: DBAPIError) -> bool:

@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from gateway.billing.batch import BillingBatch
 from gateway.billing.operations import Admit, Credit, Debit, Operation, SetBalance, Settle
 from kit.crash_points import Point, reach
 from kit.money import Nanos
+from kit.writer import is_passing
 
 _APPLIED: dict[type[Operation], Point] = {
     Admit: "billing.hold.applied",
@@ -47,7 +49,8 @@ class Group:
             return True
 
     def write(self, session: Session) -> list[Any]:
-        """Apply all operations; a refused one yields its exception and changes nothing."""
+        """Apply all operations; a refused one yields its exception and changes nothing. Raises what the
+        writer repeats the transaction for."""
         with self._lock:
             self._taken = True
         batch = BillingBatch(session, self.operations, low_balance=self._low_balance)
@@ -55,6 +58,10 @@ class Group:
         for operation in self.operations:
             try:
                 outcomes.append(batch.apply(operation))
+            except DBAPIError as error:
+                if is_passing(error):
+                    raise
+                outcomes.append(error)
             except Exception as refusal:
                 outcomes.append(refusal)
         batch.write_back()

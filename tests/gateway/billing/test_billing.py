@@ -5,6 +5,7 @@ import random
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
 from gateway.billing.billing import HOLD_LIFETIME_MS, Billing
@@ -195,6 +196,27 @@ async def test_a_refusing_rider_takes_the_settlement_back(purse: Purse) -> None:
     async with purse.db.session() as session:
         connection = await session.connection()
         assert list((await connection.execute(text("SELECT name FROM account"))).scalars()) == ["test"]
+
+
+async def test_a_settlement_whose_rider_met_a_deadlock_is_made_again(purse: Purse) -> None:
+    class Deadlock(Exception):
+        sqlstate = "40P01"
+
+    payer = await purse.key()
+    await purse.credit(10_000)
+    admitted = await purse.admit(payer, 4_000)
+    tries: list[str] = []
+
+    def meets_one(session: Session) -> str:
+        tries.append("again")
+        if len(tries) == 1:
+            raise OperationalError("SELECT 1", {}, Deadlock())
+        return "written"
+
+    settled = await purse.billing.settle(admitted.request_id, payer, outcome(1_000), rider=meets_one)
+    assert (settled.charged, settled.result, len(tries)) == (1_000, "written", 2)
+    wallet = await purse.wallet()
+    assert (wallet.balance_nanos, wallet.held_nanos) == (9_000, 0)
 
 
 async def test_a_credit_is_booked_once_per_entry_id(purse: Purse) -> None:
