@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from broker.calls import (
+    AnswersLater,
     NeedsConnection,
     Progress,
     ToolCall,
@@ -174,7 +175,7 @@ class Broker:
         payment: Payment,
         *,
         on_progress: Progress | None = None,
-    ) -> ToolResult | NeedsConnection:
+    ) -> ToolResult | NeedsConnection | AnswersLater:
         """Call a tool. A tool's own failure is an error result that the model can act on.
 
         A price is set aside before: if there is a ``payment.charge`` in the end, whatever that end is, the
@@ -213,7 +214,7 @@ class Broker:
 
     async def call(
         self, scope: ToolScope, toolset: Toolset, call: ToolCall, payment: Payment
-    ) -> tuple[ToolResult | NeedsConnection, int | None]:
+    ) -> tuple[ToolResult | NeedsConnection | AnswersLater, int | None]:
         """Dispatch one call and settle it; with what it cost in nano-USD, None if it has no price."""
         try:
             result = await self.dispatch(scope, toolset, call, payment)
@@ -223,7 +224,7 @@ class Broker:
             raise
         if payment.charge is None:
             return result, None
-        if isinstance(result, NeedsConnection):
+        if not isinstance(result, ToolResult):
             return result, await payment.charge.cut_off(by_payer=False)
         return result, await payment.charge.settle(result)
 
@@ -240,7 +241,7 @@ class Broker:
 
     async def _dispatch(
         self, scope: ToolScope, tool: BoundTool, call: ToolCall, on_progress: Progress | None
-    ) -> ToolResult:
+    ) -> ToolResult | AnswersLater:
         if tool.webhook is not None:
             return await self.webhooks.call(await self.registry.target(tool.webhook), scope, call)
         if tool.server is not None and tool.server_tool is not None:

@@ -71,6 +71,15 @@ class NeedsConnection:
     expires_at: int = 0
 
 
+@dataclass(frozen=True)
+class AnswersLater:
+    """A webhook took the call, and will bring its output to us when it has it."""
+
+    tool_id: str
+    tool_name: str
+    record: dict[str, Any] = field(default_factory=dict)
+
+
 def error_result(message: str, record: dict[str, Any] | None = None) -> ToolResult:
     """A failure that the model is told of, in words it can act on."""
     return ToolResult(

@@ -76,6 +76,11 @@ class ToolRegistry:
             raise NotFound(f"tool {tool_id} not found")
         return row
 
+    async def find(self, tool_id: str) -> Tool | None:
+        """The tool, whoever asks: for those who prove otherwise what they are."""
+        async with self._db.session() as session:
+            return await session.get(Tool, tool_id)
+
     async def edit(self, account_id: str, tool_id: str, changes: dict[str, Any]) -> Tool:
         """Raises NotFound, or Conflict if the new name is taken."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from broker.broker import Broker
-from broker.calls import NeedsConnection, ToolCall, ToolScope, ToolSelection
+from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolScope, ToolSelection, error_result
 from broker.metering import Payment
 from broker.schemas import (
     CallTool,
@@ -28,6 +28,7 @@ from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+ONLY_IN_TURNS = "The tool answers later, and only a thread's turn can wait for that."
 
 
 def tool_routes(broker: Broker) -> APIRouter:
@@ -66,6 +67,8 @@ def tool_routes(broker: Broker) -> APIRouter:
         result, nanos = await broker.call(scope, toolset, call, payment)
         if isinstance(result, NeedsConnection):
             raise _connection_required(result)
+        if isinstance(result, AnswersLater):
+            result = error_result(ONLY_IN_TURNS, result.record)
         cost = {} if nanos is None else {"cost_micros": micros(nanos)}
         if nanos is not None:
             response.headers["x-heddle-cost-micros"] = str(micros(nanos))
@@ -108,6 +111,8 @@ def tool_routes(broker: Broker) -> APIRouter:
         result = invalid or await broker.webhooks.call(
             await registry.target(tool), scope, call, exchange=exchange, max_attempts=1
         )
+        if isinstance(result, AnswersLater):
+            result = error_result(ONLY_IN_TURNS, result.record)
         return {
             "output": result.output,
             "is_error": result.is_error,

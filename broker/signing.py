@@ -5,9 +5,15 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
+
+from kit.errors import AuthenticationFailed
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 SECRET_BYTES = 32
+TOLERANCE_S = 300
+"""How old, or how far ahead, a signature may be (Standard Webhooks: five minutes)."""
+MAX_STAMP_DIGITS = 15
 
 
 def new_secret() -> str:
@@ -22,13 +28,57 @@ def signed_headers(secret: str, *, message_id: str, timestamp_s: int, body: byte
     hex HMAC-SHA256 of ``timestamp.body`` with the secret's text.
     """
     stamp = str(timestamp_s)
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    standard = hmac.new(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256).digest()
-    plain = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return {
         "webhook-id": message_id,
         "webhook-timestamp": stamp,
-        "webhook-signature": f"v1,{base64.b64encode(standard).decode()}",
+        "webhook-signature": _standard(secret, message_id, stamp, body),
         "x-qlaud-timestamp": stamp,
-        "x-qlaud-signature": plain,
+        "x-qlaud-signature": _plain(secret, stamp, body),
     }
+
+
+def is_signed(headers: Mapping[str, str]) -> bool:
+    """Whether a request carries a signature of either form."""
+    return "webhook-signature" in headers or "x-qlaud-signature" in headers
+
+
+def verify(headers: Mapping[str, str], body: bytes, secret: str, *, now_s: int) -> None:
+    """Check that the holder of ``secret`` sent this now; either signature will do, but none may be wrong.
+    Raises AuthenticationFailed, which does not say more than it must."""
+    believed = False
+    if "webhook-signature" in headers:
+        stamp = _fresh(headers.get("webhook-timestamp", ""), now_s)
+        wanted = _standard(secret, headers.get("webhook-id", ""), stamp, body)
+        believed = any(_equal(wanted, one) for one in headers["webhook-signature"].split())
+        _must(believed)
+    if "x-qlaud-signature" in headers:
+        stamp = _fresh(headers.get("x-qlaud-timestamp", ""), now_s)
+        believed = _equal(_plain(secret, stamp, body), headers["x-qlaud-signature"])
+    _must(believed)
+
+
+def _fresh(stamp: str, now_s: int) -> str:
+    plain = stamp.isascii() and stamp.isdigit() and len(stamp) < MAX_STAMP_DIGITS
+    _must(plain and abs(now_s - int(stamp)) <= TOLERANCE_S)
+    return stamp
+
+
+def _must(condition: bool) -> None:
+    if not condition:
+        raise AuthenticationFailed(
+            "the signature is missing, wrong, or not of these five minutes", code="bad_signature"
+        )
+
+
+def _equal(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _standard(secret: str, message_id: str, stamp: str, body: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    digest = hmac.digest(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _plain(secret: str, stamp: str, body: bytes) -> str:
+    return hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()

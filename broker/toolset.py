@@ -12,7 +12,8 @@ from broker.names import model_names
 
 @dataclass(frozen=True)
 class BoundTool:
-    """One tool of a toolset: a webhook, a tool of an MCP server, or of a server the operator runs."""
+    """One tool of a toolset: a webhook, a tool of an MCP server, or of a server the operator runs, or one
+    that the caller runs itself (``by_client``)."""
 
     display_name: str
     description: str
@@ -23,6 +24,11 @@ class BoundTool:
     server_tool: McpTool | None = None
     operator_target: McpTarget | None = None
     mcp_name: str = ""
+    by_client: bool = False
+
+    @classmethod
+    def of_client(cls, name: str, description: str, input_schema: dict[str, Any]) -> "BoundTool":
+        return cls(name, description, input_schema, retry_safe=False, by_client=True)
 
     @property
     def is_operators(self) -> bool:
@@ -66,6 +72,11 @@ class Toolset:
         names = model_names(by_name)
         return cls({names[name]: by_name[name] for name in sorted(by_name)}, required)
 
+    def with_client_tools(self, client_tools: list[BoundTool]) -> "Toolset":
+        """These and the caller's own, which are known by the names they have."""
+        tools = {**self.tools, **{tool.display_name: tool for tool in client_tools}}
+        return Toolset({name: tools[name] for name in sorted(tools)}, self.required)
+
     @property
     def definitions(self) -> list[dict[str, Any]]:
         """The tools in Anthropic's form."""
@@ -80,6 +91,23 @@ class Toolset:
 
     def find(self, model_name: str) -> BoundTool | None:
         return self.tools.get(model_name)
+
+    def names_of(self, model_name: str) -> tuple[set[str], set[str]]:
+        """What a tool may be called by: its own names (for models, in full, or its webhook tool's id), and
+        those of its server. None for a tool that the caller runs."""
+        tool = self.tools.get(model_name)
+        if tool is None or tool.by_client:
+            return set(), set()
+        own, servers = {model_name, tool.display_name}, set()
+        server_name, _, tool_name = tool.display_name.partition("/")
+        if tool.webhook is not None:
+            own.add(tool.webhook.id)
+        else:
+            servers.add(server_name)
+        if tool.server is not None:
+            own.add(f"{tool.server.id}/{tool_name}")
+            servers.add(tool.server.id)
+        return own, servers
 
     def find_display(self, name: str) -> str | None:
         """The model-safe name of a tool given by its full name."""

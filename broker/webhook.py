@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from broker.calls import ToolCall, ToolResult, ToolScope, error_result, json_result
+from broker.calls import AnswersLater, ToolCall, ToolResult, ToolScope, error_result, json_result
 from broker.signing import signed_headers
 from kit.clock import Clock
 from kit.ids import new_uuid
@@ -72,7 +72,7 @@ class WebhookDispatcher:
         *,
         exchange: Exchange | None = None,
         max_attempts: int = MAX_ATTEMPTS,
-    ) -> ToolResult:
+    ) -> ToolResult | AnswersLater:
         """Dispatch one call. Every failure is an error result, never an exception.
 
         A request is repeated (same ``webhook-id``) after 429/5xx or a failed connection; after it may have
@@ -87,7 +87,7 @@ class WebhookDispatcher:
                 async with asyncio.timeout(max(0.001, deadline - time.monotonic())):
                     status, body = await self._attempt(target, scope, call, exchange)
                 record.update(status=status, bytes=len(body), latency_ms=_ms(started))
-                return _read_answer(target.name, status, body, record)
+                return _read_answer(target, status, body, record)
             except TimeoutError:
                 failure = _Attempt(
                     f"The tool {target.name} did not answer within {target.timeout_ms / 1000:g} seconds. "
@@ -204,8 +204,12 @@ def _retry_after(response: httpx.Response) -> float:
     return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
 
 
-def _read_answer(name: str, status: int, body: bytes, record: dict[str, Any]) -> ToolResult:
-    """``{output, is_error?}``; a JSON body without ``output`` is itself the output."""
+def _read_answer(
+    target: WebhookTarget, status: int, body: bytes, record: dict[str, Any]
+) -> ToolResult | AnswersLater:
+    """``{output, is_error?}``; a JSON body without ``output`` is itself the output. 202 ``{"pending": true}``
+    says that the output comes later."""
+    name = target.name
     try:
         answer = msgspec.json.decode(body)
     except (ValueError, RecursionError):  # msgspec: not JSON, or not UTF-8
@@ -214,10 +218,7 @@ def _read_answer(name: str, status: int, body: bytes, record: dict[str, Any]) ->
     if isinstance(answer, dict) and "output" in answer:
         return json_result(answer["output"], is_error=answer.get("is_error") is True, record=record)
     if status == 202 and isinstance(answer, dict) and answer.get("pending") is True:
-        return error_result(
-            f"The tool {name} wants to answer later, which is not available yet.",
-            {**record, "status": "pending"},
-        )
+        return AnswersLater(target.tool_id, name, {**record, "status": "pending"})
     return json_result(answer, is_error=False, record=record)
 
 

@@ -31,6 +31,7 @@ from gateway.accounts.twins import Twins
 from gateway.api import api_of, post_paths
 from gateway.billing.billing import Billing
 from gateway.billing.credits import credit_routes
+from gateway.billing.free_funds import FreeFunds
 from gateway.billing.routes import billing_routes
 from gateway.billing.stripe.routes import stripe_routes
 from gateway.billing.stripe.stripe_billing import StripeBilling
@@ -69,6 +70,7 @@ from threads.reading import TurnReader
 from threads.routes import thread_routes
 from threads.store import ThreadStore
 from threads.turn import TurnEngine
+from threads.webhook_results import WebhookResults, webhook_result_routes
 from vault.models import Secret
 from vault.store import Vault, WrongKeys
 
@@ -128,8 +130,14 @@ class App:
         self.inference = Inference(catalogs, self.billing, router, terms)
         self.twins = Twins(db, clock, credit_usd=settings.test_credit_usd, possible=catalogs.test is not None)
         self.engine = TurnEngine(
-            db, clock, TurnModel(self.inference), self.broker, event_prefix=settings.event_prefix
+            db,
+            clock,
+            TurnModel(self.inference),
+            self.broker,
+            FreeFunds(db, clock),
+            event_prefix=settings.event_prefix,
         )
+        self.billing.on_credited(lambda _account_id: self.engine.funds.money_came())
         self.idempotency = Idempotency(
             db,
             vault,
@@ -243,7 +251,7 @@ class App:
         return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
 
     def _control_plane(self) -> tuple[APIRouter, ...]:
-        store = ThreadStore(self.db, self._clock)
+        store = ThreadStore(self.db, self._clock, self.engine.endings)
         reader = TurnReader(self.db, self.engine.actions)
         usage_events = UsageEvents(self.db)
         end_users = EndUsers(self.db, self._clock)
@@ -260,6 +268,9 @@ class App:
             ),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
+            webhook_result_routes(
+                self.engine, self.broker, WebhookResults(self.db, self._clock, self.engine.actions)
+            ),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),

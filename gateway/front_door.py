@@ -1,5 +1,6 @@
 """The first code a request meets: request id, authentication, and errors in the right form."""
 
+import re
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +15,9 @@ from kit.ids import new_uuid
 
 PUBLIC_PATHS = frozenset({"/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/billing/credits"})
 """Paths below ``/v1`` without an API key: open, or with an authentication of their own."""
+
+SIGNED_PATH = re.compile(r"/v1/tools/[^/]+/results/[^/]+")
+"""What a webhook may post without an API key: its signature says who it is."""
 
 MAX_SECRET_LENGTH = 512
 _TEST_MODE = (b"x-heddle-mode", b"test")
@@ -69,7 +73,15 @@ class FrontDoor:
         idempotency_key = None
         if path.startswith("/v1/") and path not in PUBLIC_PATHS:
             secret, idempotency_key = _credentials(scope)
-            scope["caller"] = await self._keys.authenticate(secret)
+            if secret is not None:
+                scope["caller"] = await self._keys.authenticate(secret)
+            elif SIGNED_PATH.fullmatch(path):
+                idempotency_key = None  # it is the API key's
+            else:
+                raise AuthenticationFailed(
+                    "an API key is needed: send it as x-api-key or as authorization: Bearer",
+                    code="missing_key",
+                )
         posted = scope["method"] == "POST"
         hot = self._hot_routes.get(path) if posted else None
         if hot is None and path.startswith("/v1/"):
@@ -96,8 +108,8 @@ def _read_as_json(scope: Scope) -> None:
         scope["headers"] = [*kept, (b"content-type", b"application/json")]
 
 
-def _credentials(scope: Scope) -> tuple[str, bytes | None]:
-    """The key in ``x-api-key`` or ``authorization: Bearer``, and the ``idempotency-key`` if there is one.
+def _credentials(scope: Scope) -> tuple[str | None, bytes | None]:
+    """The key in ``x-api-key`` or ``authorization: Bearer``, and the ``idempotency-key``, if there are any.
     Raises AuthenticationFailed."""
     found = bearer = b""
     idempotency_key = None
@@ -110,9 +122,7 @@ def _credentials(scope: Scope) -> tuple[str, bytes | None]:
             idempotency_key = value if idempotency_key is None else idempotency_key + AGAIN + value
     secret = (found or bearer).strip()
     if not secret:
-        raise AuthenticationFailed(
-            "an API key is needed: send it as x-api-key or as authorization: Bearer", code="missing_key"
-        )
+        return None, idempotency_key
     if len(secret) > MAX_SECRET_LENGTH:
         raise AuthenticationFailed("this API key is not known", code="unknown_key")
     return secret.decode("latin-1"), idempotency_key

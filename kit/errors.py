@@ -43,7 +43,10 @@ class AuthenticationFailed(HeddleError):
 
 
 class PaymentRequired(HeddleError):
+    """``needed_nanos``: the least that must be free, in nano-USD."""
+
     status, type, code = 402, "billing_error", "wallet_empty"
+    needed_nanos = 0
 
 
 class PermissionDenied(HeddleError):

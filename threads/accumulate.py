@@ -50,6 +50,12 @@ class MessageAccumulator:
         """The finished content blocks. Raises StreamOutOfOrder if a tool's arguments are not JSON."""
         return [self._finished(index, block) for index, block in sorted(self._blocks.items())]
 
+    def delivered(self) -> list[dict[str, Any]]:
+        """The text so far, of an answer that will not be finished: what can stand in a conversation without
+        the rest."""
+        texts = ["".join(pieces) for (_, name), pieces in sorted(self._text.items()) if name == "text"]
+        return [{"type": "text", "text": text} for text in texts if text.strip()]
+
     def _start(self, event: dict[str, Any]) -> dict[str, Any]:
         index, block = event.get("index"), event.get("content_block")
         if not isinstance(index, int) or not isinstance(block, dict):

@@ -1,152 +1,216 @@
 """Pending actions: what turns wait for, and how the waiting ends.
 
 Invariants: an action is resolved once (answering again changes nothing); a turn leaves
-``requires_action`` in the transaction that resolves its last open action, and only then.
+``requires_action`` in the transaction that resolves its last open action, and only then. Each transaction
+locks the turn before it looks at its actions.
 """
 
-from sqlmodel import Session, col, select, update
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from sqlmodel import Session, col, select
+
+from kit.caller import Caller
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import InvalidRequest, NotFound
-from threads.models import PendingAction, ToolCallRow, Turn
+from kit.errors import NotFound
+from threads.ending import Endings
+from threads.models import PendingAction, Thread, ToolCallRow, Turn
+from threads.outcomes import Answer, check_answer, check_output, result_of
+from threads.rows import locked_turn
+from threads.store import visible
 
-DECLINED = "The end user did not connect the account that this tool needs."
-OUTCOMES = {"connected": "connected", "approve": "connected", "deny": "deny"}
+EXPIRED_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What became of a turn's actions: the turn goes on itself (``goes_on``), or has ended and another of its
+    thread is next; ``anew`` unless all had been answered before."""
+
+    turn_id: str
+    goes_on: bool = False
+    next_turn_id: str | None = None
+    anew: bool = True
+
+    @property
+    def to_take(self) -> list[str]:
+        """Turns that any process may run now."""
+        own = [self.turn_id] if self.goes_on else []
+        return own if self.next_turn_id is None else [*own, self.next_turn_id]
 
 
 class PendingActions:
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, endings: Endings) -> None:
         self._db = db
         self._clock = clock
+        self._endings = endings
 
     async def open_of(self, turn_id: str) -> list[PendingAction]:
         async with self._db.session() as session:
-            query = select(PendingAction).where(
-                PendingAction.turn_id == turn_id, PendingAction.status == "open"
-            )
-            return list((await session.exec(query.order_by(col(PendingAction.created_at)))).all())
+            return list((await session.exec(_open(turn_id))).all())
 
-    async def resolve(self, turn: Turn, answers: list[tuple[str, str]]) -> bool:
-        """Apply answers; True if the turn may go on. Raises NotFound or InvalidRequest, changing nothing."""
-        for _, outcome in answers:
-            if outcome not in OUTCOMES:
-                raise InvalidRequest(
-                    f"actions.type: expected connected or deny, got {outcome}", param="actions"
-                )
+    async def resolve(self, turn_id: str, answers: Sequence[tuple[str, Answer]]) -> Resolved:
+        """Apply answers by action id. Raises NotFound, InvalidRequest or TooLarge, and changes nothing."""
 
-        def write(session: Session) -> bool:
-            for action_id, outcome in answers:
-                action = session.get(PendingAction, action_id)
-                if action is None or action.turn_id != turn.id:
-                    raise NotFound(f"action {action_id} not found")
-                self._resolve_row(session, action, OUTCOMES[outcome])
-            return self._go_on(session, turn.id)
+        def write(session: Session) -> Resolved:
+            turn = locked_turn(session, turn_id)
+            found = []
+            for action_id, answer in answers:
+                action = session.get(PendingAction, action_id, populate_existing=True)
+                if action is None or action.turn_id != turn_id:
+                    raise NotFound(f"action {action_id} not found", param="actions")
+                check_answer(action.kind, answer)
+                found.append((action, answer))
+            assert turn is not None
+            return self.apply(session, turn, found)
 
         return await self._db.write(write)
 
     async def resolve_connection(
         self, account_id: str, connector: str, end_user_id: str, *, outcome: str
-    ) -> list[str]:
-        """The end user connected the account (``connected``) or declined to (``deny``); returns the turns
-        that may go on now."""
+    ) -> list[Resolved]:
+        """The end user connected the account (``connected``) or declined to (``deny``)."""
+        waiting = select(PendingAction.id, PendingAction.turn_id).where(
+            PendingAction.account_id == account_id,
+            PendingAction.end_user_id == end_user_id,
+            PendingAction.subject == connector,
+            PendingAction.kind == "connect",
+            PendingAction.status == "open",
+        )
+        return await self._resolve_all(waiting, Answer(outcome))
 
-        def write(session: Session) -> list[str]:
-            actions = session.exec(
-                select(PendingAction).where(
-                    PendingAction.account_id == account_id,
-                    PendingAction.end_user_id == end_user_id,
-                    PendingAction.subject == connector,
-                    PendingAction.kind == "connect",
+    async def resolve_funds(self, action_ids: Sequence[str]) -> list[Resolved]:
+        """There is money for these: their turns try again."""
+        waiting = select(PendingAction.id, PendingAction.turn_id).where(col(PendingAction.id).in_(action_ids))
+        return await self._resolve_all(waiting, Answer("funds"))
+
+    async def tool_result(self, caller: Caller, thread_id: str, tool_use_id: str, answer: Answer) -> Resolved:
+        """The caller's tool came to this. Raises NotFound unless it waits for it right now, TooLarge."""
+
+        def write(session: Session) -> Resolved:
+            visible(session.get(Thread, thread_id, populate_existing=True), caller, thread_id)
+            waiting = (
+                select(PendingAction.id, PendingAction.turn_id)
+                .join(Turn, col(Turn.id) == PendingAction.turn_id)
+                .where(
+                    Turn.thread_id == thread_id,
+                    PendingAction.tool_use_id == tool_use_id,
+                    PendingAction.kind == "client_tool",
                     PendingAction.status == "open",
                 )
-            ).all()
-            for action in actions:
-                self._resolve_row(session, action, outcome)
-            turn_ids = sorted({action.turn_id for action in actions})
-            return [turn_id for turn_id in turn_ids if self._go_on(session, turn_id)]
+            )
+            for action_id, turn_id in session.exec(waiting).all():
+                turn = locked_turn(session, turn_id)
+                action = session.get_one(PendingAction, action_id, populate_existing=True)
+                if turn is not None and action.status == "open":
+                    return self.apply(session, turn, [(action, answer)])
+            raise NotFound(f"no client tool of this thread waits for the result of {tool_use_id}")
 
+        check_output(answer)
         return await self._db.write(write)
 
-    async def expire(self) -> None:
-        """Actions past their time get their default outcome; the turns are picked up as orphans."""
-        now = self._clock.now_ms()
+    async def expire(self) -> list[Resolved]:
+        """Actions past their time get their default outcome; some at a time, the oldest first."""
+        due = (
+            select(PendingAction.id, PendingAction.turn_id)
+            .where(PendingAction.status == "open", PendingAction.expires_at <= self._clock.now_ms())
+            .order_by(col(PendingAction.expires_at))
+            .limit(EXPIRED_AT_ONCE)
+        )
+        return await self._resolve_all(due, None)
 
+    async def _resolve_all(self, query: object, answer: Answer | None) -> list[Resolved]:
+        """Resolve each, in a transaction for each turn; with its default if there is no answer."""
         async with self._db.session() as session:
-            query = select(PendingAction.id).where(
-                PendingAction.status == "open", PendingAction.expires_at <= now
-            )
-            due = list((await session.exec(query)).all())
-        if not due:
-            return
+            rows = (await session.exec(query)).all()  # type: ignore[call-overload]
+        by_turn: dict[str, list[str]] = {}
+        for action_id, turn_id in rows:
+            by_turn.setdefault(turn_id, []).append(action_id)
+        resolved = []
+        for turn_id, action_ids in sorted(by_turn.items()):
 
-        def write(session: Session) -> None:
-            turn_ids = set()
-            for action_id in due:
-                action = session.get(PendingAction, action_id)
-                if action is not None and action.status == "open":
-                    self._resolve_row(session, action, action.default_outcome, status="expired")
-                    turn_ids.add(action.turn_id)
-            for turn_id in sorted(turn_ids):
-                self._go_on(session, turn_id)
+            def write(session: Session, turn_id: str = turn_id, ids: list[str] = action_ids) -> Resolved:
+                turn = locked_turn(session, turn_id)
+                assert turn is not None
+                actions = [session.get_one(PendingAction, one, populate_existing=True) for one in ids]
+                return self.apply(
+                    session,
+                    turn,
+                    [(action, answer or Answer(action.default_outcome)) for action in actions],
+                    expired=answer is None,
+                )
 
-        await self._db.write(write)
+            resolved.append(await self._db.write(write))
+        return resolved
 
-    async def close_turn(self, turn_id: str, *, status: str) -> None:
-        """End a waiting turn and everything it waits for."""
-        now = self._clock.now_ms()
+    # --- within a transaction that has locked the turn ---------------------------------------------
 
-        def write(session: Session) -> None:
-            session.exec(
-                update(PendingAction)
-                .where(col(PendingAction.turn_id) == turn_id, col(PendingAction.status) == "open")
-                .values(status="resolved", outcome=status, resolved_at=now)
-            )
-            session.exec(
-                update(Turn)
-                .where(col(Turn.id) == turn_id, col(Turn.status) == "requires_action")
-                .values(status=status, finished_at=now, updated_at=now)
-            )
+    def apply(
+        self,
+        session: Session,
+        turn: Turn,
+        answers: Sequence[tuple[PendingAction, Answer]],
+        *,
+        expired: bool = False,
+    ) -> Resolved:
+        """Resolve those that are open still."""
+        still_open = [(action, answer) for action, answer in answers if action.status == "open"]
+        for action, answer in still_open:
+            if action.status != "open":  # answered twice in one request
+                continue
+            action.status = "expired" if expired else "resolved"
+            action.outcome, action.resolved_at = answer.type, self._clock.now_ms()
+            session.add(action)
+            if action.kind == "funds" and answer.type != "funds":
+                session.flush()
+                error = action.payload["error"]
+                return Resolved(
+                    turn.id, next_turn_id=self._endings.end_idle(session, turn, "failed", error=error)
+                )
+            self._tell(session, turn, action, answer, expired=expired)
+        if not still_open:
+            return Resolved(turn.id, anew=False)
+        return Resolved(turn.id, goes_on=self._go_on(session, turn))
 
-        await self._db.write(write)
-
-    def _resolve_row(
-        self, session: Session, action: PendingAction, outcome: str, status: str = "resolved"
+    def _tell(
+        self, session: Session, turn: Turn, action: PendingAction, answer: Answer, *, expired: bool
     ) -> None:
-        if action.status != "open":
-            return
-        now = self._clock.now_ms()
-        action.status, action.outcome, action.resolved_at = status, outcome, now
-        session.add(action)
+        """What the answer does to the call that waited, or to the tools that the turn has."""
         if action.tool_use_id is None:
-            if outcome == "deny":
-                turn = session.exec(select(Turn).where(Turn.id == action.turn_id)).one()
+            if action.kind == "connect" and answer.type == "deny":
                 turn.declined_connectors = [*turn.declined_connectors, action.subject]
                 session.add(turn)
             return
-        call = session.exec(
-            select(ToolCallRow).where(
-                ToolCallRow.turn_id == action.turn_id, ToolCallRow.tool_use_id == action.tool_use_id
-            )
-        ).one()
-        if outcome == "deny":
-            call.status, call.is_error, call.finished_at = "done", True, now
-            call.output = {"error": DECLINED}
-            call.content = [{"type": "text", "text": DECLINED}]
-        else:
+        result = result_of(action, answer, expired=expired)
+        call = call_of(session, turn.id, action.tool_use_id)
+        if result is None:
             call.status = "pending"
+            call.approved = call.approved or action.kind == "approval"
+        else:
+            call.status, call.is_error, call.finished_at = "answered", result.is_error, self._clock.now_ms()
+            call.output, call.content, call.record = result.output, result.content, result.record
         session.add(call)
 
-    def _go_on(self, session: Session, turn_id: str) -> bool:
+    def _go_on(self, session: Session, turn: Turn) -> bool:
         """Set a waiting turn running again, for anybody to take, if nothing is open any more."""
         session.flush()
-        turn = session.exec(select(Turn).where(Turn.id == turn_id).with_for_update()).one()
-        still_open = session.exec(
-            select(PendingAction.id).where(PendingAction.turn_id == turn_id, PendingAction.status == "open")
-        ).first()
-        if still_open is not None or turn.status != "requires_action":
+        if turn.status != "requires_action" or session.exec(_open(turn.id).limit(1)).first() is not None:
             return False
+        now = self._clock.now_ms()
+        if turn.deadline_at is not None and turn.parked_at is not None:
+            turn.deadline_at += now - turn.parked_at  # what it waited does not count
         turn.status, turn.lease_owner, turn.lease_until = "running", None, 0
-        turn.updated_at = self._clock.now_ms()
+        turn.parked_at, turn.updated_at = None, now
         session.add(turn)
         return True
+
+
+def call_of(session: Session, turn_id: str, tool_use_id: str) -> ToolCallRow:
+    query = select(ToolCallRow).where(ToolCallRow.turn_id == turn_id, ToolCallRow.tool_use_id == tool_use_id)
+    return session.exec(query.execution_options(populate_existing=True)).one()
+
+
+def _open(turn_id: str):  # type: ignore[no-untyped-def]
+    query = select(PendingAction).where(PendingAction.turn_id == turn_id, PendingAction.status == "open")
+    return query.order_by(col(PendingAction.created_at), col(PendingAction.id))

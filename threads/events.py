@@ -103,9 +103,12 @@ class EventHub:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._live: dict[str, LiveTurn] = {}
+        self._opened: dict[str, asyncio.Event] = {}
 
     def open(self, turn_id: str, attempt: int) -> LiveTurn:
         live = self._live[turn_id] = LiveTurn(turn_id, attempt, self._db)
+        if turn_id in self._opened:
+            self._opened[turn_id].set()
         return live
 
     async def log_before(self, turn_id: str, attempt: int) -> dict[int, bytes]:
@@ -129,7 +132,9 @@ class EventHub:
                 del self._live[live.turn_id]
 
     async def subscribe(self, turn_id: str, after: int = 0) -> AsyncIterator[bytes]:
-        """The frames with ids above ``after``, until the turn is finished or waits for somebody."""
+        """The frames with ids above ``after``, until the turn is finished or waits for somebody; pings while
+        nothing happens, also while it is queued."""
+        silence = 0.0
         while True:
             live = self._live.get(turn_id)
             logged, after = await self._logged(turn_id, after, below=live.first_id if live else None)
@@ -141,13 +146,18 @@ class EventHub:
                     yield frame
                 continue
             if logged:
+                silence = 0.0
                 continue
-            if not await self._is_running(turn_id):
+            if not await self._is_under_way(turn_id):
                 rest, after = await self._logged(turn_id, after, below=None)
                 for frame in rest:
                     yield frame
                 return
-            await asyncio.sleep(POLL_EVERY_S)  # another process runs it, or is about to
+            if await self._silent_for(turn_id, POLL_EVERY_S):  # another process runs it, or it is queued
+                silence += POLL_EVERY_S
+            if silence >= PING_EVERY_S:
+                silence = 0.0
+                yield PING
 
     async def _logged(self, turn_id: str, after: int, *, below: int | None) -> tuple[list[bytes], int]:
         query = select(TurnEventChunk).where(
@@ -164,10 +174,22 @@ class EventHub:
             after = chunk.last_id
         return frames, after
 
-    async def _is_running(self, turn_id: str) -> bool:
+    async def _is_under_way(self, turn_id: str) -> bool:
         async with self._db.session() as session:
             status = (await session.exec(select(Turn.status).where(Turn.id == turn_id))).first()
-        return status == "running"
+        return status in {"running", "queued"}
+
+    async def _silent_for(self, turn_id: str, seconds: float) -> bool:
+        """Wait; False as soon as this process runs the turn."""
+        opened = self._opened.setdefault(turn_id, asyncio.Event())
+        try:
+            await asyncio.wait_for(opened.wait(), seconds)
+        except TimeoutError:
+            return True
+        finally:
+            if self._opened.get(turn_id) is opened:
+                del self._opened[turn_id]
+        return False
 
 
 async def _tail(live: LiveTurn, after: int) -> AsyncIterator[tuple[bytes, int | None]]:
@@ -184,6 +206,20 @@ async def _tail(live: LiveTurn, after: int) -> AsyncIterator[tuple[bytes, int | 
             await asyncio.wait_for(live.changed.wait(), PING_EVERY_S)
         except TimeoutError:
             yield PING, None
+
+
+def log_frames(session: Session, turn: Turn, events: list[dict[str, Any]]) -> None:
+    """Log events of a turn that no process is running, as the next attempt at it would number them."""
+    first_id = turn.attempt * IDS_PER_ATTEMPT + 1
+    frames = [encode_frame(first_id + number, event) for number, event in enumerate(events)]
+    session.add(
+        TurnEventChunk(
+            turn_id=turn.id,
+            first_id=first_id,
+            last_id=first_id + len(frames) - 1,
+            frames=b"".join(frames).decode(),
+        )
+    )
 
 
 def last_event_id(session: Session, turn_id: str) -> int:

@@ -1,47 +1,48 @@
 """The journal of a turn: every state change as one transaction over the thread's own rows.
 
 Invariants:
-- a thread has at most one turn that is ``running`` or ``requires_action``;
+- a thread has at most one turn that is ``running`` or ``requires_action``; others wait ``queued``;
 - only the process that holds a turn's lease, in the attempt it took it for, writes for it (``LeaseLost``);
 - a message's ``seq`` is the thread's ``last_seq`` after it: dense, without gaps or repeats;
 - an assistant message, its settlement and its tool-call rows exist together or not at all;
-- so do a tool's result and the charge for it, where the tool has a price.
+- so do a tool's result and the charge for it, where the tool has a price;
+- a turn that waits has an open action, and holds no lease.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import true
 from sqlmodel import Session, col, select, update
 
-from broker.calls import NeedsConnection
 from kit.caller import Caller
 from kit.clock import Clock
 from kit.crash_points import reach
 from kit.db import Database
-from kit.errors import Conflict, NotFound
+from kit.errors import NotFound
 from kit.ids import new_id
 from kit.json import storable
-from threads.model_client import LeaseLost, StepCost
+from threads.beginning import Beginning
+from threads.ending import Endings
+from threads.leases import Leases
+from threads.model_client import StepCost
 from threads.models import Message, PendingAction, Thread, ToolCallRow, Turn
-from threads.schemas import TurnRequest
+from threads.needs import Need
+from threads.rows import append_message, locked_thread
 from threads.store import visible
+from threads.turn_request import TurnRequest
 
-LEASE_MS = 30_000
-BUSY = ("running", "requires_action")
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was under way. "
     "It may or may not have taken effect; check before you repeat it."
 )
 
 
-class Journal:
+class Journal(Leases):
     """Writes for one process, named ``owner``."""
 
-    def __init__(self, db: Database, clock: Clock, owner: str) -> None:
-        self._db = db
-        self._clock = clock
-        self.owner = owner
+    def __init__(self, db: Database, clock: Clock, owner: str, endings: Endings | None = None) -> None:
+        super().__init__(db, clock, owner)
+        self._endings = endings or Endings(clock)
 
     async def begin(
         self,
@@ -54,59 +55,27 @@ class Journal:
         """Store the user's message and a running turn, leased to this process. ``rider`` makes further writes
         in the same transaction, given the turn's id.
 
-        Raises NotFound, Conflict (``turn_in_progress``) while another turn is busy; what ``rider`` raises.
+        While another turn has the thread: Conflict (``turn_in_progress``), or a turn that is ``queued``. One
+        that interrupts names the other in ``interrupts``, which is to be cancelled; or, if that waited for
+        somebody, is ``running`` in its place, for any process to take.
+
+        Raises NotFound; Conflict (also ``queue_full``); what ``rider`` raises.
         """
 
-        def write(session: Session) -> Turn:
-            now = self._clock.now_ms()
-            thread = visible(session.get(Thread, thread_id, with_for_update=True), caller, thread_id)
-            busy = session.exec(
-                select(Turn.id, Turn.status).where(Turn.thread_id == thread_id, col(Turn.status).in_(BUSY))
-            ).first()
-            if busy is not None:
-                raise Conflict(
-                    f"turn {busy[0]} of this thread is {busy[1]}",
-                    code="turn_in_progress",
-                    details={"turn_id": busy[0], "status": busy[1]},
-                )
-            turn = Turn(
-                id=new_id("turn"),
-                account_id=thread.account_id,
-                thread_id=thread_id,
-                key_id=caller.key_id,
-                end_user_id=thread.end_user_id or caller.end_user_id,
-                status="running",
-                params=request.params,
-                tools_mode=request.tools_mode,
-                tools=list(request.tools),
-                allowed_models=list(caller.models) if caller.models is not None else None,
-                max_iterations=request.max_iterations,
-                max_cost_nanos=request.max_cost_nanos,
-                user_seq=thread.last_seq + 1,
-                last_seq=thread.last_seq + 1,
-                lease_owner=self.owner,
-                lease_until=now + LEASE_MS,
-                created_at=now,
-                updated_at=now,
-            )
-            session.add(turn)
-            session.flush()
-            self._append(session, thread, turn.id, "user", request.content)
-            if rider is not None:
-                rider(session, turn.id)
-            reach("turn.begin.applied")
-            return turn
-
-        turn = await self._db.write(write)
+        beginning = Beginning(self._clock, self.owner, self._endings)
+        turn = await self._db.write(
+            lambda session: beginning.write(session, caller, thread_id, request, rider)
+        )
         reach("turn.begin.committed")
         return turn
 
-    async def withdraw(self, turn: Turn, error: Mapping[str, Any]) -> None:
-        """A turn that was refused before it did anything: its message goes, the turn stays as failed."""
+    async def withdraw(self, turn: Turn, error: Mapping[str, Any]) -> str | None:
+        """A turn that was refused before it did anything: its message goes, the turn stays as failed. Returns
+        the turn that may be taken next."""
 
-        def write(session: Session) -> None:
-            self._finish(session, turn, "failed", error=dict(error))
-            thread = self._thread(session, turn)
+        def write(session: Session) -> str | None:
+            self._hold(session, turn)
+            thread = locked_thread(session, turn.thread_id)
             if thread.last_seq == turn.user_seq:
                 message = session.exec(
                     select(Message).where(Message.thread_id == thread.id, Message.seq == turn.user_seq)
@@ -114,8 +83,10 @@ class Journal:
                 session.delete(message)
                 thread.last_seq -= 1
                 session.add(thread)
+                session.flush()
+            return self._endings.end(session, turn, "failed", error=error)
 
-        await self._db.write(write)
+        return await self._db.write(write)
 
     def record_step(
         self,
@@ -131,14 +102,15 @@ class Journal:
     ) -> Message:
         """The rows of a finished model step; runs inside its settlement's transaction. Raises LeaseLost."""
         self._hold(session, turn)
-        thread = self._thread(session, turn)
+        thread = locked_thread(session, turn.thread_id)
         content = storable(content)
-        message = self._append(
+        message = append_message(
             session,
             thread,
             turn.id,
             "assistant",
             content,
+            now_ms=self._clock.now_ms(),
             request_id=request_id,
             usage=dict(cost.usage),
             stop_reason=stop_reason,
@@ -203,8 +175,8 @@ class Journal:
 
         def write(session: Session) -> Message:
             self._hold(session, turn)
-            thread = self._thread(session, turn)
-            message = self._append(session, thread, turn.id, "user", content, cost_nanos=cost)
+            thread, now = locked_thread(session, turn.thread_id), self._clock.now_ms()
+            message = append_message(session, thread, turn.id, "user", content, now_ms=now, cost_nanos=cost)
             self._change(session, turn, last_seq=message.seq)
             reach("turn.results.applied")
             return message
@@ -214,125 +186,86 @@ class Journal:
         turn.last_seq = message.seq
         return message
 
-    async def park(
-        self, turn: Turn, waiting: list[tuple[ToolCallRow | None, NeedsConnection]]
-    ) -> list[PendingAction]:
-        """The turn waits for connections; it gives up its lease. Raises LeaseLost."""
-        now = self._clock.now_ms()
-        actions = [
-            PendingAction(
-                id=new_id("act"),
-                account_id=turn.account_id,
-                turn_id=turn.id,
-                end_user_id=turn.end_user_id,
-                kind="connect",
-                subject=need.connector,
-                tool_use_id=call.tool_use_id if call is not None else None,
-                payload={"display_name": need.display_name, "connect_url": need.connect_url},
-                expires_at=need.expires_at,
-                created_at=now,
-            )
-            for call, need in waiting
-        ]
+    async def open_action(self, turn: Turn, call: ToolCallRow, need: Need) -> None:
+        """The call waits for somebody, while others of the turn may go on; unless its answer has come already
+        (``call.status`` says so then). Raises LeaseLost."""
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> ToolCallRow:
             self._hold(session, turn)
-            session.add_all([action.model_copy() for action in actions])
-            self._change(session, turn, status="requires_action", lease_owner=None, lease_until=0)
+            row = session.get_one(ToolCallRow, call.id, populate_existing=True)
+            if row.status != "answered":
+                row.status = "waiting"
+                session.add(row)
+                session.add(need.row(turn, call, now_ms=self._clock.now_ms()))
+            return row
 
-        await self._db.write(write)
-        turn.status = "requires_action"
+        call.sqlmodel_update(await self._db.write(write))
+
+    async def park(self, turn: Turn, needs: Sequence[Need] = ()) -> list[PendingAction]:
+        """The turn waits for its open actions and for ``needs``, and gives up its lease. Returns all of them;
+        none, and the turn runs on, if everything was answered meanwhile. Raises LeaseLost."""
+
+        def write(session: Session) -> list[PendingAction]:
+            self._hold(session, turn)
+            now = self._clock.now_ms()
+            session.add_all([need.row(turn, None, now_ms=now) for need in needs])
+            session.flush()
+            query = select(PendingAction).where(
+                PendingAction.turn_id == turn.id, PendingAction.status == "open"
+            )
+            waiting = list(session.exec(query.order_by(col(PendingAction.created_at))).all())
+            if waiting:
+                self._change(
+                    session,
+                    turn,
+                    status="requires_action",
+                    lease_owner=None,
+                    lease_until=0,
+                    parked_at=now,
+                    settled_attempts=turn.attempt,
+                )
+            return waiting
+
+        actions = await self._db.write(write)
+        if actions:
+            turn.status = "requires_action"
         return actions
 
     async def finish(
         self, turn: Turn, status: str, *, error: Mapping[str, Any] | None = None, hit_max: bool = False
-    ) -> None:
-        """The turn has ended as ``completed``, ``failed`` or ``cancelled``. Raises LeaseLost."""
+    ) -> str | None:
+        """The turn has ended as ``completed``, ``failed`` or ``cancelled``. Returns the turn of its thread
+        that may be taken next. Raises LeaseLost."""
 
-        def write(session: Session) -> None:
-            self._finish(
-                session, turn, status, error=dict(error) if error else None, hit_max_iterations=hit_max
-            )
+        def write(session: Session) -> str | None:
+            self._hold(session, turn)
+            following = self._endings.end(session, turn, status, error=error, hit_max_iterations=hit_max)
             reach("turn.end.applied")
+            return following
 
-        await self._db.write(write)
+        following = await self._db.write(write)
         reach("turn.end.committed")
         turn.status, turn.hit_max_iterations = status, hit_max
+        return following
 
     def record_cost(self, session: Session, turn: Turn, nanos: int) -> None:
         """Money that a call of the turn cost although it left no message; runs inside its settlement's
         transaction. It is added whoever has the lease by now: what was spent was spent."""
         self._change(session, turn, cost_nanos=col(Turn.cost_nanos) + nanos)
 
-    # --- leases -----------------------------------------------------------------------------------
-
-    async def take(self, turn_id: str, *, expected_attempt: int, force: bool) -> Turn | None:
-        """Lease a running turn for a new attempt; None if somebody was faster, or holds it still.
-
-        ``force`` ignores a lease that has time left: only for a process that knows itself to be alone.
-        """
-        now = self._clock.now_ms()
-        free = true() if force else col(Turn.lease_until) < now
-
-        def write(session: Session) -> Turn | None:
-            result = session.exec(
-                update(Turn)
-                .where(
-                    col(Turn.id) == turn_id,
-                    col(Turn.status) == "running",
-                    col(Turn.attempt) == expected_attempt,
-                    free,
-                )
-                .values(
-                    lease_owner=self.owner,
-                    lease_until=now + LEASE_MS,
-                    attempt=Turn.attempt + 1,
-                    updated_at=now,
-                )
-            )
-            if result.rowcount != 1:
-                return None
-            reach("turn.take.applied")
-            return session.exec(
-                select(Turn).where(Turn.id == turn_id).execution_options(populate_existing=True)
-            ).one()
-
-        taken = await self._db.write(write)
-        if taken is not None:
-            reach("turn.take.committed")
-        return taken
-
-    async def renew(self, turn_ids: list[str]) -> None:
-        """Prolong the leases of turns that this process is running."""
-        until = self._clock.now_ms() + LEASE_MS
-
-        def write(session: Session) -> None:
-            session.exec(
-                update(Turn)
-                .where(col(Turn.id).in_(turn_ids), col(Turn.lease_owner) == self.owner)
-                .values(lease_until=until)
-            )
-
-        if turn_ids:
-            await self._db.write(write)
-
-    async def release(self, turn: Turn) -> None:
-        """Give a running turn up (shutdown): whoever comes next may take it at once."""
-
-        def write(session: Session) -> None:
-            self._hold(session, turn)
-            self._change(session, turn, lease_until=0)
-
-        await self._db.write(write)
-
-    async def orphans(self, *, any_owner_but_me: bool) -> list[tuple[str, int]]:
-        """Running turns whose process is gone, as (id, attempt)."""
-        stale = col(Turn.lease_until) < self._clock.now_ms()
-        if any_owner_but_me:
-            stale = stale | (col(Turn.lease_owner) != self.owner)
-        query = select(Turn.id, Turn.attempt).where(Turn.status == "running", stale)
-        async with self._db.session() as session:
-            return [(row[0], row[1]) for row in (await session.exec(query)).all()]
+    def record_delivered(
+        self, session: Session, turn: Turn, content: list[dict[str, Any]], *, model: str | None, nanos: int
+    ) -> None:
+        """The same, with the text that a model had delivered when its turn was cancelled, if that turn is
+        this process's still."""
+        self.record_cost(session, turn, nanos)
+        if not self._holds(session, turn):
+            return
+        thread, now = locked_thread(session, turn.thread_id), self._clock.now_ms()
+        columns = {"stop_reason": "cancelled", "model": model, "cost_nanos": nanos}
+        kept = storable(content)
+        message = append_message(session, thread, turn.id, "assistant", kept, now_ms=now, **columns)
+        self._change(session, turn, last_seq=message.seq)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -366,48 +299,6 @@ class Journal:
             raise NotFound(f"turn {turn_id} not found")
         return turn
 
-    # --- rows -------------------------------------------------------------------------------------
-
-    def _hold(self, session: Session, turn: Turn) -> None:
-        """Make sure, under the row's lock, that this process still holds the lease."""
-        row = session.exec(
-            select(Turn.lease_owner, Turn.attempt, Turn.status).where(Turn.id == turn.id).with_for_update()
-        ).first()
-        if row is None or row[0] != self.owner or row[1] != turn.attempt or row[2] != "running":
-            raise LeaseLost(turn.id)
-
     def _change(self, session: Session, turn: Turn, **changes: Any) -> None:
         changes["updated_at"] = self._clock.now_ms()
         session.exec(update(Turn).where(col(Turn.id) == turn.id).values(**changes))
-
-    def _finish(self, session: Session, turn: Turn, status: str, **changes: Any) -> None:
-        self._hold(session, turn)
-        now = self._clock.now_ms()
-        self._change(
-            session, turn, status=status, lease_owner=None, lease_until=0, finished_at=now, **changes
-        )
-
-    def _thread(self, session: Session, turn: Turn) -> Thread:
-        return session.exec(select(Thread).where(Thread.id == turn.thread_id).with_for_update()).one()
-
-    def _append(
-        self, session: Session, thread: Thread, turn_id: str, role: str, content: Any, **columns: Any
-    ) -> Message:
-        now = self._clock.now_ms()
-        thread.last_seq += 1
-        thread.last_active_at = max(now, thread.last_active_at)
-        message = Message(
-            id=new_id("msg"),
-            account_id=thread.account_id,
-            thread_id=thread.id,
-            seq=thread.last_seq,
-            role=role,
-            content=content,
-            turn_id=turn_id,
-            created_at=now,
-            **columns,
-        )
-        session.add(message)
-        session.add(thread)
-        session.flush()
-        return message

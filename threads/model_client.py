@@ -1,6 +1,6 @@
 """What a turn needs of the gateway: a metered model that streams, as a protocol."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -68,8 +68,11 @@ class ModelStream(Protocol):
 
 
 class ModelClient(Protocol):
-    async def open(self, step: ModelStep) -> ModelStream:
-        """Raises PaymentRequired, InvalidRequest, NotFound or UpstreamFailed before anything streams."""
+    async def open(self, step: ModelStep, record: CostRecorder) -> ModelStream:
+        """``record`` is for what it costs if it is cancelled before the answer begins.
+
+        Raises PaymentRequired, InvalidRequest, NotFound or UpstreamFailed before anything streams.
+        """
         ...
 
     async def settle_lost(self, step: ModelStep, delivered: bytes, record: CostRecorder) -> int:
@@ -79,4 +82,20 @@ class ModelClient(Protocol):
 
     async def default_max_tokens(self, account_id: str, model: str) -> int:
         """The output limit for a turn of the account that sets none. Raises NotFound, Unsupported."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spender:
+    """Who pays for a turn: an account, through a key, for an end user."""
+
+    account_id: str
+    key_id: str
+    end_user_id: str | None
+
+
+class Funds(Protocol):
+    async def free(self, spenders: Collection[Spender]) -> Mapping[Spender, int]:
+        """What each could spend now, in nano-USD: the least of wallet, key cap and end user's budget, less
+        what is on hold."""
         ...

@@ -7,6 +7,9 @@ from sqlmodel import Field, SQLModel
 
 from kit.columns import big_int, json_column, reference
 
+HOUR_MS = 60 * 60 * 1000
+DAY_MS = 24 * HOUR_MS
+
 
 class Thread(SQLModel, table=True):
     """A stored conversation. ``last_seq`` is the number of its newest message; 0 means empty."""
@@ -48,7 +51,10 @@ class Message(SQLModel, table=True):
 
 
 class Turn(SQLModel, table=True):
-    """One run of the model/tool loop, leased by the process that works on it."""
+    """One run of the model/tool loop, leased by the process that works on it.
+
+    ``attempt`` counts the processes that worked on it, one after the other; 0 before the first.
+    """
 
     __tablename__ = "turn"
     __table_args__ = (Index("turn_by_status", "status", "lease_until"),)
@@ -66,6 +72,21 @@ class Turn(SQLModel, table=True):
     allowed_models: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
     max_iterations: int = 16
     max_cost_nanos: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    client_tools: list[dict[str, Any]] = Field(default_factory=list, sa_column=json_column())
+    client_tool_wait_ms: int = 0
+    """How long its process waits for the caller's tools before it parks."""
+    tool_approval: str | dict[str, str] | None = Field(default=None, sa_column=json_column(nullable=True))
+    parks_for_funds: bool = False
+    action_timeout_ms: int = Field(default=DAY_MS, sa_column=big_int())
+    max_duration_ms: int = Field(default=HOUR_MS, sa_column=big_int())
+    """How long it may run; the time that it is queued or waits for somebody does not count."""
+    deadline_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    parked_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    queued_content: Any = Field(default=None, sa_column=json_column(nullable=True))
+    """The message of a queued turn, which is not in the thread before its turn starts."""
+    interrupts: str | None = None
+    """The turn that this one has ended, or will have."""
+    cancel_requested: bool = False
     iteration: int = 0
     user_seq: int = Field(sa_column=big_int())
     last_seq: int = Field(sa_column=big_int())
@@ -73,6 +94,8 @@ class Turn(SQLModel, table=True):
     hit_max_iterations: bool = False
     error: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     attempt: int = 1
+    settled_attempts: int = 0
+    """Of so many attempts nothing is left to pay for: they came to a point where the turn could wait."""
     lease_owner: str | None = None
     lease_until: int = Field(default=0, sa_column=big_int())
     created_at: int = Field(sa_column=big_int())
@@ -81,7 +104,8 @@ class Turn(SQLModel, table=True):
 
 
 class ToolCallRow(SQLModel, table=True):
-    """A tool call that a model asked for: ``pending → running → done``, or ``waiting`` for somebody."""
+    """A tool call that a model asked for: ``pending → running → done``, or ``waiting`` for somebody, and then
+    ``pending`` again or ``answered``: done, but its stream has not been told."""
 
     __tablename__ = "tool_call"
     __table_args__ = (UniqueConstraint("turn_id", "tool_use_id"),)
@@ -95,6 +119,7 @@ class ToolCallRow(SQLModel, table=True):
     name: str
     input: dict[str, Any] = Field(sa_column=json_column())
     status: str = "pending"
+    approved: bool = False
     output: Any = Field(default=None, sa_column=json_column(nullable=True))
     content: list[dict[str, Any]] | None = Field(default=None, sa_column=json_column(nullable=True))
     is_error: bool = False
@@ -106,10 +131,16 @@ class ToolCallRow(SQLModel, table=True):
 
 
 class PendingAction(SQLModel, table=True):
-    """Something a turn waits for; with an expiry and a default outcome, so that none waits for ever."""
+    """Something a turn waits for; with an expiry and a default outcome, so that none waits for ever.
+
+    ``kind`` is one of ``connect``, ``approval``, ``client_tool``, ``webhook``, ``funds``.
+    """
 
     __tablename__ = "pending_action"
-    __table_args__ = (Index("pending_action_open", "status", "expires_at"),)
+    __table_args__ = (
+        Index("pending_action_open", "status", "expires_at"),
+        Index("pending_action_by_kind", "status", "kind", "account_id"),
+    )
 
     id: str = Field(primary_key=True)
     account_id: str
@@ -117,7 +148,10 @@ class PendingAction(SQLModel, table=True):
     end_user_id: str | None = None
     kind: str
     subject: str
-    """What it is about, e.g. the connector that must be connected."""
+    """What it is about: the connector, the tool's name, the webhook tool's id, or which money is short."""
+    key_id: str | None = None
+    needed_nanos: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    """Of ``funds``: the key that pays, and the least that must be free."""
     tool_use_id: str | None = None
     payload: dict[str, Any] = Field(sa_column=json_column())
     status: str = "open"

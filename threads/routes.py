@@ -16,12 +16,13 @@ from threads.events import EventHub
 from threads.failure import TurnFailed
 from threads.models import Turn
 from threads.once import Once
+from threads.outcomes import Answer
 from threads.reading import TurnReader, final_message
 from threads.schemas import (
     ActionAnswers,
     CreateThread,
     EditThread,
-    parse_turn,
+    ToolOutput,
     render_action,
     render_call,
     render_message,
@@ -30,6 +31,7 @@ from threads.schemas import (
 )
 from threads.store import ThreadStore
 from threads.turn import TurnEngine
+from threads.turn_request import parse_turn
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Seq = Annotated[int | None, Query(ge=0, le=2**53)]
@@ -151,9 +153,22 @@ def thread_routes(
     async def answer_actions(
         thread_id: str, turn_id: str, body: ActionAnswers, caller: Standard
     ) -> dict[str, Any]:
-        answers = [(answer.id, answer.type) for answer in body.actions]
+        answers = [(one.id, Answer(one.type, one.reason, one.output, one.is_error)) for one in body.actions]
         turn = await engine.answer(caller, thread_id, turn_id, answers)
         return await reader.rendered(turn)
+
+    @router.post("/{thread_id}/tool-results/{tool_use_id}")
+    async def post_tool_result(
+        thread_id: str, tool_use_id: str, body: ToolOutput, caller: Standard
+    ) -> dict[str, Any]:
+        answer = Answer("tool_output", output=body.output, is_error=body.is_error)
+        turn_id = await engine.tool_result(caller, thread_id, tool_use_id, answer)
+        return {
+            "object": "tool_result",
+            "thread_id": thread_id,
+            "turn_id": turn_id,
+            "tool_use_id": tool_use_id,
+        }
 
     @router.post("/{thread_id}/turns/{turn_id}/cancel")
     async def cancel_turn(thread_id: str, turn_id: str, caller: Standard) -> dict[str, Any]:

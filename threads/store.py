@@ -11,15 +11,17 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_uuid
+from threads.ending import Endings
 from threads.models import Message, Thread, Turn
 
 EMPTY_THREAD_AGE_MS = 60_000
 
 
 class ThreadStore:
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, endings: Endings | None = None) -> None:
         self._db = db
         self._clock = clock
+        self._endings = endings or Endings(clock)
 
     async def create(
         self, caller: Caller, *, end_user_id: str | None, metadata: dict[str, Any], thread_id: str | None
@@ -90,7 +92,8 @@ class ThreadStore:
         return await self._db.write(write)
 
     async def delete(self, caller: Caller, thread_id: str) -> None:
-        """Gone from every read at once. Raises NotFound, or Conflict while a turn is under way."""
+        """Gone from every read at once; turns that wait end. Raises NotFound, or Conflict while one is under
+        way."""
 
         def write(session: Session) -> None:
             thread = visible(session.get(Thread, thread_id), caller, thread_id)
@@ -99,6 +102,7 @@ class ThreadStore:
             ).first()
             if running is not None:
                 raise Conflict(f"turn {running} is under way; cancel it first", code="turn_in_progress")
+            self._endings.end_waiting(session, thread_id)
             thread.deleted_at = self._clock.now_ms()
             session.add(thread)
 

@@ -1,54 +1,36 @@
-"""The turn engine: runs the model/tool loop over the journal's rows.
-
-A turn is a loop of steps, and what comes next is read off the rows alone, so any process can go on with
-a turn that another one left: an unanswered tool call means the tool step, anything else the model step.
-"""
+"""The turn engine: which turns this process runs, and what is asked of any turn, wherever it runs."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from broker.broker import Broker
-from broker.calls import ToolScope, ToolSelection
-from broker.metering import TurnBudget
 from kit.caller import Caller
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import HeddleError
 from kit.ids import new_id
-from kit.money import micros
-from threads.actions import PendingActions
+from threads.actions import PendingActions, Resolved
+from threads.ending import ENDED, Endings
 from threads.events import EventHub
-from threads.failure import error_record
+from threads.funds import FundsWatch
 from threads.journal import Journal
-from threads.model_client import LeaseLost, ModelClient
-from threads.models import Thread, Turn
+from threads.model_client import Funds, ModelClient
+from threads.models import Turn
 from threads.once import Once
-from threads.schemas import TurnRequest, render_action
-from threads.steps import ModelStepRunner, ToolStepRunner, TurnRun
+from threads.outcomes import Answer
+from threads.runner import StartedTurn, TurnRunner
+from threads.turn_request import TurnRequest
+from threads.wakes import Wakes
 
 logger = logging.getLogger("heddle.threads")
 
 TEND_EVERY_S = 2.0
 AFTER_ALL = 2**62
 """An event id that no turn reaches."""
-
-
-class StartedTurn:
-    """A turn that this process is running. ``opened`` resolves when its first step was accepted."""
-
-    def __init__(self, turn: Turn) -> None:
-        self.turn = turn
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task: asyncio.Task[None] | None = None
-        self.failure: HeddleError | None = None
-        self.cancelled = False
-
-    def open(self) -> None:
-        if not self.opened.done():
-            self.opened.set_result(None)
+STOP_WITHIN_S = 15.0
+"""How long a request waits for a turn of another process to stop."""
+STOP_LOOK_S = 0.1
 
 
 class TurnEngine:
@@ -58,33 +40,42 @@ class TurnEngine:
         clock: Clock,
         model: ModelClient,
         broker: Broker,
+        funds: Funds,
         *,
         event_prefix: str,
     ) -> None:
         self._db = db
-        self._broker = broker
         self.event_prefix = event_prefix
-        self.journal = Journal(db, clock, owner=new_id("proc"))
+        self.endings = Endings(clock, event_prefix)
+        self.journal = Journal(db, clock, new_id("proc"), self.endings)
         self.hub = EventHub(db)
-        self.actions = PendingActions(db, clock)
-        self._model_step = ModelStepRunner(self.journal, model, self.hub)
-        self._tool_step = ToolStepRunner(self.journal, broker, clock)
+        self.actions = PendingActions(db, clock, self.endings)
+        self.funds = FundsWatch(db, funds, self.actions, self._take_all)
+        self._runner = TurnRunner(db, clock, self.journal, self.hub, model, broker, event_prefix=event_prefix)
+        self._wakes = Wakes(db, self._woken)
         self._running: dict[str, StartedTurn] = {}
+        self._awaited: dict[str, asyncio.Future[None]] = {}
+        self._changed: set[str] = set()
+        self._change = asyncio.Event()
         self._tender: asyncio.Task[None] | None = None
         self._closing = False
 
     async def start(self) -> None:
         """Take up what dead processes left (all of it on SQLite, where this process is alone)."""
+        await self._wakes.start()
         await self._adopt(any_owner_but_me=self._db.dialect == "sqlite")
         self._tender = asyncio.create_task(self._tend_for_ever())
+        self.funds.start()
 
     async def close(self) -> None:
         """Stop at the next possible point and hand the running turns over."""
         self._closing = True
+        await self.funds.close()
         if self._tender is not None:
             self._tender.cancel()
             with suppress(asyncio.CancelledError):
                 await self._tender
+        await self._wakes.close()
         tasks = [started.task for started in self._running.values() if started.task is not None]
         for task in tasks:
             task.cancel()
@@ -96,19 +87,22 @@ class TurnEngine:
     async def begin(
         self, caller: Caller, thread_id: str, request: TurnRequest, once: Once | None = None
     ) -> Turn:
-        """Store the message, run the turn in the background, and return once its first step is accepted. A
-        request that came before (``once``) starts nothing: its turn is returned, whatever has become of it.
+        """Store the message, run the turn in the background, and return once its first step is accepted, or
+        once it is queued. A request that came before (``once``) starts nothing: its turn is returned,
+        whatever has become of it.
 
         Raises Conflict, NotFound; or the HeddleError with which the turn was refused, and then the
         message is not in the thread.
         """
-        if once is None:
-            turn = await self.journal.begin(caller, thread_id, request)
-        elif once.turn_id is not None:
+        if once is not None and once.turn_id is not None:
             return await self.journal.get(caller, thread_id, once.turn_id)
-        else:
-            turn = await self.journal.begin(caller, thread_id, request, rider=once.begins)
-        await asyncio.shield(self._spawn(turn).opened)
+        rider = once.begins if once is not None else None
+        turn = await self.journal.begin(caller, thread_id, request, rider=rider)
+        if turn.lease_owner == self.journal.owner:
+            await asyncio.shield(self._spawn(turn).opened)
+        elif turn.interrupts is not None:
+            await self._interrupt(turn)
+            turn = await self.journal.get(caller, thread_id, turn.id)
         if once is not None:
             await once.accepted()
         return turn
@@ -120,212 +114,164 @@ class TurnEngine:
 
     async def cancel(self, caller: Caller, thread_id: str, turn_id: str) -> Turn:
         """Stop a turn: its model call, its tools. What was used is billed. Raises NotFound."""
-        turn = await self.journal.get(caller, thread_id, turn_id)
-        started = self._running.get(turn_id)
-        if started is not None and started.task is not None:
-            started.cancelled = True
-            started.task.cancel()
-            await asyncio.wait({started.task})
-        elif turn.status == "requires_action":
-            await self.actions.close_turn(turn_id, status="cancelled")
+        await self.journal.get(caller, thread_id, turn_id)
+        await self._stop(turn_id)
         return await self.journal.get(caller, thread_id, turn_id)
 
     async def answer(
-        self, caller: Caller, thread_id: str, turn_id: str, answers: list[tuple[str, str]]
+        self, caller: Caller, thread_id: str, turn_id: str, answers: Sequence[tuple[str, Answer]]
     ) -> Turn:
-        """Resolve pending actions ``(id, outcome)``; the turn goes on when none is left. Raises NotFound."""
-        turn = await self.journal.get(caller, thread_id, turn_id)
-        if await self.actions.resolve(turn, answers):
-            await self._adopt_one(turn_id)
+        """Answer pending actions by id; the turn goes on when none is left. Raises NotFound, InvalidRequest,
+        TooLarge."""
+        await self.journal.get(caller, thread_id, turn_id)
+        await self.resolved([await self.actions.resolve(turn_id, answers)])
         return await self.journal.get(caller, thread_id, turn_id)
+
+    async def tool_result(self, caller: Caller, thread_id: str, tool_use_id: str, answer: Answer) -> str:
+        """The caller's own tool came to this; returns the turn's id. Raises NotFound unless the turn waits
+        for it right now, TooLarge."""
+        resolved = await self.actions.tool_result(caller, thread_id, tool_use_id, answer)
+        await self.resolved([resolved])
+        return resolved.turn_id
 
     async def connected(self, account_id: str, connector: str, end_user_id: str) -> None:
         """A connection appeared: turns that waited for it go on."""
-        await self._connection_decided(account_id, connector, end_user_id, outcome="connected")
+        outcome = "connected"
+        await self.resolved(
+            await self.actions.resolve_connection(account_id, connector, end_user_id, outcome=outcome)
+        )
 
     async def declined(self, account_id: str, connector: str, end_user_id: str) -> None:
         """The end user declined to connect: turns that waited go on, and their models are told."""
-        await self._connection_decided(account_id, connector, end_user_id, outcome="deny")
+        outcome = "deny"
+        await self.resolved(
+            await self.actions.resolve_connection(account_id, connector, end_user_id, outcome=outcome)
+        )
 
-    async def _connection_decided(
-        self, account_id: str, connector: str, end_user_id: str, *, outcome: str
-    ) -> None:
-        turn_ids = await self.actions.resolve_connection(account_id, connector, end_user_id, outcome=outcome)
-        for turn_id in turn_ids:
-            await self._adopt_one(turn_id)
+    async def resolved(self, actions: Iterable[Resolved]) -> None:
+        """Go on with the turns whose actions were answered, here or where they run."""
+        for one in actions:
+            await self._take_all(one.to_take)
+            if one.anew and not one.goes_on:
+                await self._wakes.wake(one.turn_id)  # it may run still, and wait for this very answer
 
     # --- running ----------------------------------------------------------------------------------
 
     def _spawn(self, turn: Turn) -> StartedTurn:
-        started = self._running[turn.id] = StartedTurn(turn)
+        started = self._running[turn.id] = StartedTurn(turn, self._awaited.get(turn.id))
         started.task = asyncio.create_task(self._run(started), name=turn.id)
         return started
 
     async def _run(self, started: StartedTurn) -> None:
-        turn = started.turn
-        live = self.hub.open(turn.id, turn.attempt)
-        publish = _publisher(live.publish, self.event_prefix)
+        following = None
         try:
-            await self._loop(started, live)
-        except asyncio.CancelledError:
-            await self._interrupted(started, publish)
-        except LeaseLost:
-            logger.warning("turn %s was taken over by another process", turn.id)
-        except HeddleError as error:
-            await self._failed(started, error, publish)
-        except Exception:
-            logger.exception("turn %s failed", turn.id)
-            await self._failed(
-                started, HeddleError("the turn failed because of a fault on our side"), publish
-            )
+            following = await self._runner.run(started)
         finally:
-            await asyncio.shield(self.hub.close(live))
-            if self._running.get(turn.id) is started:
-                del self._running[turn.id]
-            if not started.opened.done():
-                if started.failure is not None:
-                    started.opened.set_exception(started.failure)
-                    started.opened.exception()  # a cancelled request does not read it
-                else:
-                    started.open()
+            if self._running.get(started.turn.id) is started:
+                del self._running[started.turn.id]
+            started.close()
+        if following is not None:
+            await self._take_turn(following)
 
-    async def _loop(self, started: StartedTurn, live: Any) -> None:
-        turn = started.turn
-        run = await self._prepare(started, live)
-        required = [need for need in run.toolset.required if need.connector not in turn.declined_connectors]
-        if required and not run.calls:
-            started.open()
-            await self._park(run, [(None, need) for need in required])
-            return
-        if turn.attempt > 1:
-            await self._model_step.settle_lost(run)
+    async def _interrupt(self, turn: Turn) -> None:
+        """Stop the turn that this one interrupts, and start this one. Raises the HeddleError with which it
+        was refused; where another process has started it, its stream tells."""
+        assert turn.interrupts is not None
+        opened = self._awaited[turn.id] = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.shield(self._stop(turn.interrupts))
+            await self._take_turn(turn.id)
+            if turn.id in self._running or opened.done():
+                await asyncio.shield(opened)
+        finally:
+            del self._awaited[turn.id]
+
+    async def _stop(self, turn_id: str) -> None:
+        """Have a turn ended, whoever runs it; for ``STOP_WITHIN_S`` at most."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_WITHIN_S
         while True:
-            if run.calls:
-                waiting = await self._tool_step.run(run)
-                if waiting:
-                    await self._park(run, list(waiting))
-                    return
-            elif run.history[-1].role == "assistant":
-                await self._complete(run)
+            stopped = await self._db.write(lambda session: self.endings.cancel(session, turn_id))
+            if stopped.next_turn_id is not None:
+                await self._take_turn(stopped.next_turn_id)
+            if stopped.status in ENDED or loop.time() >= deadline:
                 return
-            elif turn.iteration >= turn.max_iterations:
-                await self._complete(run, hit_max=True)
-                return
+            started = self._running.get(turn_id)
+            if started is not None and started.task is not None:
+                started.cancel()
+                await asyncio.wait({started.task}, timeout=STOP_WITHIN_S)
             else:
-                await self._model_step.run(run, on_open=started.open)
+                await self._wakes.wake(turn_id)
+                await asyncio.sleep(STOP_LOOK_S)
 
-    async def _prepare(self, started: StartedTurn, live: Any) -> TurnRun:
-        turn = started.turn
-        async with self._db.session() as session:
-            thread = await session.get(Thread, turn.thread_id)
-        assert thread is not None
-        scope = ToolScope(
-            account_id=turn.account_id,
-            end_user_id=turn.end_user_id,
-            thread_id=turn.thread_id,
-            turn_id=turn.id,
-            metadata=thread.meta,
-        )
-        selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
-        toolset = await self._broker.toolset(scope, selection)
-        history, calls = await self.journal.load(turn)
-        answered = history[-1].role == "user"
-        limit = turn.max_cost_nanos
-        return TurnRun(
-            turn,
-            live,
-            scope,
-            toolset,
-            history,
-            [] if answered else calls,
-            self.event_prefix,
-            cancelled_by_owner=lambda: started.cancelled,
-            budget=None if limit is None else TurnBudget(limit, spent=lambda: turn.cost_nanos),
-        )
-
-    async def _park(self, run: TurnRun, waiting: list[Any]) -> None:
-        actions = await self.journal.park(run.turn, waiting)
-        run.publish(
-            "requires_action", turn_id=run.turn.id, actions=[render_action(action) for action in actions]
-        )
-        self._publish_done(run.live.publish, run.turn, incomplete=True)
-
-    async def _complete(self, run: TurnRun, *, hit_max: bool = False) -> None:
-        await self.journal.finish(run.turn, "completed", hit_max=hit_max)
-        self._publish_done(run.live.publish, run.turn, incomplete=hit_max)
-
-    async def _failed(self, started: StartedTurn, error: HeddleError, publish: Any) -> None:
-        turn, iteration = started.turn, started.turn.iteration + 1
-        record = error_record(error, iteration)
-        started.failure = error
-        with suppress(LeaseLost):
-            if not started.opened.done() and turn.attempt == 1 and turn.iteration == 0:
-                await self.journal.withdraw(turn, record)
-            else:
-                await self.journal.finish(turn, "failed", error=record)
-        turn.status = "failed"
-        publish("error", message=error.message, status=error.status, code=error.code, iteration=iteration)
-        self._publish_done(publish.raw, turn, incomplete=True)
-
-    async def _interrupted(self, started: StartedTurn, publish: Any) -> None:
-        """Cancelled by its owner, or handed over because the server is shutting down."""
-        with suppress(LeaseLost):
-            if not started.cancelled:
-                await self.journal.release(started.turn)
-                return
-            await self.journal.finish(started.turn, "cancelled")
-            self._publish_done(publish.raw, started.turn, incomplete=True)
-
-    def _publish_done(
-        self, publish: Callable[[dict[str, Any]], None], turn: Turn, *, incomplete: bool
-    ) -> None:
-        event: dict[str, Any] = {
-            "type": f"{self.event_prefix}.done",
-            "turn_id": turn.id,
-            "thread_id": turn.thread_id,
-            "seq": turn.last_seq,
-            "iterations": turn.iteration,
-            "hit_max_iterations": turn.hit_max_iterations,
-            "cost_micros": micros(turn.cost_nanos),
-        }
-        if incomplete:
-            event["incomplete"] = True
-        publish(event)
+    def _woken(self, turn_id: str) -> None:
+        """Somebody has changed the rows of a turn."""
+        started = self._running.get(turn_id)
+        if started is None:
+            return
+        started.woken.set()
+        if not started.cancelled:
+            self._changed.add(turn_id)
+            self._change.set()
 
     # --- tending ----------------------------------------------------------------------------------
 
     async def _tend_for_ever(self) -> None:
-        """Renew leases, adopt orphans, let actions expire; every fault is logged and tried again."""
+        """Renew leases, cancel as asked, let actions expire, adopt orphans; every fault is logged and tried
+        again."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + TEND_EVERY_S
         while True:
-            await asyncio.sleep(TEND_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._change.wait(), max(0, due - loop.time()))
+            self._change.clear()
             try:
-                await self.journal.renew(list(self._running))
-                await self.actions.expire()
-                await self._adopt(any_owner_but_me=False)
+                changed, self._changed = self._changed, set()
+                await self._cancel_as_asked(changed)
+                if loop.time() >= due:
+                    due = loop.time() + TEND_EVERY_S
+                    await self._tend()
             except Exception:
                 logger.exception("tending turns failed; it is tried again in %s s", TEND_EVERY_S)
 
+    async def _tend(self) -> None:
+        await self.journal.renew(list(self._running))
+        await self._cancel_as_asked(self._running.keys())
+        await self.resolved(await self.actions.expire())
+        await self._adopt(any_owner_but_me=False)
+
+    async def _cancel_as_asked(self, turn_ids: Iterable[str]) -> None:
+        for turn_id in await self.journal.to_cancel(list(turn_ids)):
+            started = self._running.get(turn_id)
+            if started is not None and not started.cancelled:
+                started.cancel()
+
     async def _adopt(self, *, any_owner_but_me: bool) -> None:
         for turn_id, attempt in await self.journal.orphans(any_owner_but_me=any_owner_but_me):
-            if turn_id not in self._running and not self._closing:
+            if turn_id not in self._running:
                 await self._take(turn_id, attempt, force=any_owner_but_me)
 
-    async def _adopt_one(self, turn_id: str) -> None:
+    async def _take_all(self, turn_ids: Iterable[str]) -> None:
+        for turn_id in turn_ids:
+            await self._take_turn(turn_id)
+
+    async def _take_turn(self, turn_id: str) -> None:
+        """Run a turn that nobody runs, if it is to run."""
         async with self._db.session() as session:
             turn = await session.get(Turn, turn_id)
-        if turn is not None and turn.status == "running" and turn_id not in self._running:
-            await self._take(turn_id, turn.attempt, force=False)
+        if turn is None or turn.status != "running" or turn.lease_owner is not None:
+            return
+        before = self._running.get(turn_id)
+        if before is not None and before.task is not None:  # it has parked, and logs its last events
+            await asyncio.wait({before.task})
+        await self._take(turn_id, turn.attempt, force=False)
 
     async def _take(self, turn_id: str, attempt: int, *, force: bool) -> None:
+        if self._closing:
+            return
         turn = await self.journal.take(turn_id, expected_attempt=attempt, force=force)
-        if turn is not None:
-            started = self._spawn(turn)
-            started.open()  # nobody waits for an HTTP status
-
-
-def _publisher(raw: Callable[[dict[str, Any]], None], prefix: str) -> Any:
-    def publish(event: str, /, **data: Any) -> None:
-        raw({"type": f"{prefix}.{event}", **data})
-
-    publish.raw = raw  # type: ignore[attr-defined]
-    return publish
+        if turn is None:
+            return
+        started = self._spawn(turn)
+        if turn_id not in self._awaited:
+            started.nobody_waits()

@@ -41,6 +41,9 @@ logger = logging.getLogger("heddle.billing")
 Watcher = Callable[[str, Nanos], None]
 """Told after each settlement: the account, and how much of its wallet is free."""
 
+CreditWatcher = Callable[[str], None]
+"""Told of the account."""
+
 HOLD_LIFETIME_MS = 30 * 60 * 1000
 """No call may run longer than this; a hold that is older is released, whoever took it."""
 TEND_EVERY_S = 10.0
@@ -64,10 +67,15 @@ class Billing:
         self._tender: asyncio.Task[None] | None = None
         self._seen_at: int | None = None
         self._watchers: list[Watcher] = []
+        self._credit_watchers: list[CreditWatcher] = []
 
     def on_settled(self, watcher: Watcher) -> None:
         """Tell ``watcher`` of every settlement. It must not block: it is called where calls end."""
         self._watchers.append(watcher)
+
+    def on_credited(self, watcher: CreditWatcher) -> None:
+        """Tell ``watcher`` when money comes into a wallet by way of this process. It must not block."""
+        self._credit_watchers.append(watcher)
 
     async def start(self) -> None:
         """Begin tending holds. On SQLite this process is the only one: whatever others held is released now;
@@ -143,13 +151,20 @@ class Billing:
     ) -> bool:
         """Move money into a wallet once per ``entry_id``; False if that entry was there already."""
         operation = Credit(account_id, entry_id, kind, amount, reference, self._clock.now_ms())
-        return bool(await self._enqueue(operation))
+        credited = bool(await self._enqueue(operation))
+        self._tell_credited(account_id)
+        return credited
 
     async def set_play_balance(self, account_id: str, balance: Nanos) -> None:
         """Have a test account's wallet hold exactly this. Raises PermissionDenied for a live one, Conflict
         (``balance_held``) if running calls hold more."""
         operation = SetBalance(account_id, new_id("play"), balance, self._clock.now_ms())
         await self._enqueue(operation)
+        self._tell_credited(account_id)
+
+    def _tell_credited(self, account_id: str) -> None:
+        for watcher in self._credit_watchers:
+            watcher(account_id)
 
     async def wallet(self, account_id: str) -> Wallet:
         async with self._db.session() as session:

@@ -11,6 +11,7 @@ class WalletEmpty(PaymentRequired):
     """The wallet does not cover the call's input."""
 
     def __init__(self, *, needed: int, balance: int, held: int) -> None:
+        self.needed_nanos = needed
         super().__init__(
             f"the wallet does not cover this call: it needs {usd_text(needed)} USD at least, "
             f"{usd_text(balance - held)} USD is free ({usd_text(held)} USD is held by running calls)",
@@ -27,6 +28,7 @@ class KeyCapReached(PaymentRequired):
     """The key's spending cap does not cover the call's input."""
 
     def __init__(self, *, needed: int, cap: int, spent: int, held: int, resets_at: int | None) -> None:
+        self.needed_nanos = needed
         super().__init__(
             f"the key's cap of {usd_text(cap)} USD does not cover this call: {usd_text(spent)} USD is spent, "
             f"{usd_text(held)} USD is held by running calls, {usd_text(needed)} USD is needed at least",
@@ -45,6 +47,7 @@ class TurnBudgetReached(PaymentRequired):
     """The turn's ``max_cost_usd`` does not cover its next model call."""
 
     def __init__(self, *, needed: int, budget: int, spent: int) -> None:
+        self.needed_nanos = needed
         super().__init__(
             f"the turn's budget of {usd_text(budget)} USD does not cover its next step: "
             f"{usd_text(spent)} USD is spent, {usd_text(needed)} USD is needed at least",
@@ -63,6 +66,7 @@ class EndUserBudgetReached(PaymentRequired):
     def __init__(
         self, end_user_id: str, *, needed: int, budget: int, spent: int, held: int, resets_at: int | None
     ) -> None:
+        self.needed_nanos = needed
         super().__init__(
             f"the budget of {usd_text(budget)} USD for end user {end_user_id} does not cover this call: "
             f"{usd_text(spent)} USD is spent, {usd_text(held)} USD is held by running calls, "

@@ -25,7 +25,7 @@ from gateway.idempotency.refusals import (
 )
 from kit.clock import Clock
 from kit.db import Database
-from threads.models import Message
+from threads.models import Message, Turn
 from vault.store import Vault
 
 LIFETIME_MS = 24 * 60 * 60 * 1000
@@ -209,7 +209,10 @@ class IdempotencyStore:
 
 
 def _holds_messages(session: Session, turn_id: str) -> bool:
-    """Whether a turn was accepted: one that was refused before its first step took its message back."""
+    """Whether a turn was accepted: one that was refused before its first step took its message back, and one
+    that is queued has not put it into its thread yet."""
+    if session.exec(select(Turn.id).where(Turn.id == turn_id, Turn.status == "queued")).first() is not None:
+        return True
     return session.exec(select(Message.id).where(Message.turn_id == turn_id).limit(1)).first() is not None
 
 

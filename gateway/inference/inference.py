@@ -6,8 +6,11 @@ Invariants:
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
+
+from sqlmodel import Session
 
 from gateway.accounts.terms import AccountTerms
 from gateway.billing.billing import Billing
@@ -66,9 +69,13 @@ class Inference:
         client_headers: Mapping[str, str],
         *,
         budget: Budget | None = None,
+        record_cut_off: Callable[[Session, int], None] | None = None,
     ) -> OpenCall:
         """Take the hold and send the request. Raises PaymentRequired (nothing sent), UpstreamFailed,
-        ProviderRefused or what stands for it in the client's dialect (released, recorded)."""
+        ProviderRefused or what stands for it in the client's dialect (released, recorded).
+
+        ``record_cut_off`` writes what a call cost, in nano-USD, that was cancelled before its answer began.
+        """
         admitted = await self.billing.admit(
             request_id, payer, plan.bound, budget=budget, tokens=plan.input_tokens
         )
@@ -97,10 +104,17 @@ class Inference:
                 error_code=error.code if isinstance(error, HeddleError) else _gone(error),
                 latency_ms=round((time.monotonic() - started) * 1000),
             )
-            await self.billing.settle(request_id, payer, outcome)
+            rider, nanos = None, outcome.cost.nanos
+            if record_cut_off is not None and nanos:
+                rider = partial(_record, record_cut_off, nanos)
+            await self.billing.settle(request_id, payer, outcome, rider=rider)
             raise
         reach("call.upstream.answered")
         return OpenCall(plan, candidate, admitted, response, billing=self.billing)
+
+
+def _record(record: Callable[[Session, int], None], nanos: int, session: Session) -> None:
+    record(session, nanos)
 
 
 def _gone(error: BaseException) -> str | None:

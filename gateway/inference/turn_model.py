@@ -38,14 +38,16 @@ class TurnModel:
         limits = [found.max_output_tokens or DEFAULT_MAX_TOKENS for found in catalog.candidates(model)]
         return min(*limits, DEFAULT_MAX_TOKENS)
 
-    async def open(self, step: ModelStep) -> ModelStream:
+    async def open(self, step: ModelStep, record: CostRecorder) -> ModelStream:
         plan = await self._plan(step)
         payer = Payer(step.account_id, step.key_id, step.end_user_id, step.thread_id, step.turn_id)
         budget = None
         if step.budget_nanos is not None:
             budget = Budget(Nanos(step.budget_nanos), Nanos(step.spent_nanos))
         try:
-            call = await self._inference.open(plan, step.request_id, payer, {}, budget=budget)
+            call = await self._inference.open(
+                plan, step.request_id, payer, {}, budget=budget, record_cut_off=record
+            )
         except ProviderRefused as refusal:
             raise in_clients_form(refusal) from None
         return _Stream(call)

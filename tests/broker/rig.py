@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from broker.broker import Broker
-from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
+from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
 from broker.mcp_connection import StdioServer
 from broker.metering import Payment
 from broker.server_store import NewServer
@@ -90,9 +90,11 @@ class Rig:
             return toolset.required[0]
         safe_name = toolset.find_display(name)
         assert safe_name is not None
-        return await self.broker.dispatch(
+        result = await self.broker.dispatch(
             scope, toolset, ToolCall(new_id("call"), safe_name, arguments or {}, created_at=7), free()
         )
+        assert not isinstance(result, AnswersLater)
+        return result
 
     async def connect(
         self, connector: str, end_user_id: str, *, vendor_user: str, account: str = ACME

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from broker.broker import Broker
-from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
+from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
 from broker.mcp_connection import StdioServer
 from broker.server_store import NewServer
 from connectors.catalog import Catalog
@@ -68,7 +68,9 @@ class Bench:
         safe_name = toolset.find_display(name)
         assert safe_name is not None
         call = ToolCall(new_id("toolu"), safe_name, arguments or {}, iteration=1, created_at=7)
-        return await self.broker.dispatch(scope, toolset, call, free())
+        result = await self.broker.dispatch(scope, toolset, call, free())
+        assert not isinstance(result, AnswersLater)
+        return result
 
     async def result(self, name: str, arguments: dict[str, Any] | None = None) -> ToolResult:
         result = await self.call(name, arguments)

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from broker.calls import ToolCall, ToolResult, ToolScope
+from broker.calls import AnswersLater, ToolCall, ToolResult, ToolScope
 from broker.webhook import Exchange, WebhookDispatcher, WebhookTarget
 from gateway.loopback import served
 from kit.clock import ManualClock
@@ -68,6 +68,13 @@ def target(url: str, *, timeout_ms: int = 5_000, idempotent: bool = False) -> We
     return WebhookTarget("tool_1", "get_weather", url, timeout_ms, idempotent, SECRET)
 
 
+async def called(dispatcher: WebhookDispatcher, *arguments: Any, **options: Any) -> ToolResult:
+    """The result of a call that is answered at once."""
+    result = await dispatcher.call(*arguments, **options)
+    assert isinstance(result, ToolResult)
+    return result
+
+
 @pytest.fixture
 async def dispatcher(clock: ManualClock) -> AsyncIterator[WebhookDispatcher]:
     dispatcher = WebhookDispatcher(LOOPBACK, clock)
@@ -79,7 +86,7 @@ async def test_the_endpoint_gets_the_call_signed_twice(
     dispatcher: WebhookDispatcher, clock: ManualClock
 ) -> None:
     async with endpoint(answering({"output": {"celsius": 4}})) as (receiver, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert (result.output, result.is_error) == ({"celsius": 4}, False)
     assert result.content == [{"type": "text", "text": '{"celsius":4}'}]
     [(headers, body)] = receiver.received
@@ -109,7 +116,7 @@ async def test_the_endpoint_gets_the_call_signed_twice(
 async def test_the_secret_is_in_no_part_of_the_result(dispatcher: WebhookDispatcher) -> None:
     exchange = Exchange()
     async with endpoint(answering({"output": 1})) as (_, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL, exchange=exchange)
+        result = await called(dispatcher, target(url), SCOPE, CALL, exchange=exchange)
     assert exchange.status == 200 and exchange.request_body["input"] == {"city": "Oslo"}
     assert SECRET not in f"{result}{exchange}{target(url)}"
 
@@ -119,7 +126,7 @@ async def test_a_failing_endpoint_is_asked_again_with_the_same_id(dispatcher: We
         receiver,
         url,
     ):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.output == "fine" and result.record["attempts"] == 3
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
     assert len({json.loads(body)["request_id"] for _, body in receiver.received}) == 3
@@ -129,14 +136,14 @@ async def test_another_call_has_another_id(dispatcher: WebhookDispatcher) -> Non
     elsewhere = ToolScope("acc_1", "ada", "thread-2", "turn_2")
     async with endpoint(answering({"output": 1})) as (receiver, url):
         for scope in (SCOPE, elsewhere, SCOPE):
-            await dispatcher.call(target(url), scope, CALL)
+            await called(dispatcher, target(url), scope, CALL)
     first, other, again = (headers["webhook-id"] for headers, _ in receiver.received)
     assert first == again != other
 
 
 async def test_it_gives_up_after_three_attempts(dispatcher: WebhookDispatcher) -> None:
     async with endpoint(answering(Response("oops", 503))) as (receiver, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.is_error and "status 503" in result.output["error"]
     assert len(receiver.received) == result.record["attempts"] == 3
 
@@ -145,7 +152,7 @@ async def test_it_gives_up_after_three_attempts(dispatcher: WebhookDispatcher) -
 async def test_a_refusal_is_not_repeated(dispatcher: WebhookDispatcher, status: int) -> None:
     refusal = Response(status_code=status, headers={"location": "/elsewhere"})
     async with endpoint(answering(refusal)) as (receiver, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.is_error and len(receiver.received) == 1
     assert result.record["status"] == status
 
@@ -153,14 +160,14 @@ async def test_a_refusal_is_not_repeated(dispatcher: WebhookDispatcher, status: 
 async def test_a_longer_pause_is_kept_when_the_endpoint_asks_for_one(dispatcher: WebhookDispatcher) -> None:
     busy = Response(status_code=429, headers={"retry-after": "1"})
     async with endpoint(answering(busy, {"output": "fine"})) as (_, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.output == "fine" and result.record["latency_ms"] >= 1000
 
 
 async def test_no_pause_goes_beyond_the_time_limit(dispatcher: WebhookDispatcher) -> None:
     busy = Response(status_code=503, headers={"retry-after": "3600"})
     async with endpoint(answering(busy)) as (receiver, url):
-        result = await dispatcher.call(target(url, timeout_ms=1000), SCOPE, CALL)
+        result = await called(dispatcher, target(url, timeout_ms=1000), SCOPE, CALL)
     assert len(receiver.received) == 1 and result.record["status"] == 503
 
 
@@ -180,7 +187,7 @@ async def test_the_forms_an_answer_may_have(
     dispatcher: WebhookDispatcher, answer: Any, output: Any, is_error: bool
 ) -> None:
     async with endpoint(answering(answer)) as (_, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert (result.output, result.is_error) == (output, is_error)
     assert all(block["text"] for block in result.content)
 
@@ -199,20 +206,21 @@ async def test_garbage_becomes_an_error_for_the_model(
     dispatcher: WebhookDispatcher, body: bytes, told: str
 ) -> None:
     async with endpoint(answering(Response(body))) as (_, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.is_error and told in result.output["error"]
 
 
-async def test_answering_later_is_not_available_yet(dispatcher: WebhookDispatcher) -> None:
+async def test_an_endpoint_that_answers_later_is_asked_once(dispatcher: WebhookDispatcher) -> None:
     async with endpoint(answering({"pending": True}, status=202)) as (receiver, url):
         result = await dispatcher.call(target(url), SCOPE, CALL)
-    assert result.is_error and "not available yet" in result.output["error"]
+    assert isinstance(result, AnswersLater)
+    assert (result.tool_id, result.tool_name, result.record["status"]) == ("tool_1", "get_weather", "pending")
     assert len(receiver.received) == 1
 
 
 async def test_an_accepted_answer_with_an_output_is_an_answer(dispatcher: WebhookDispatcher) -> None:
     async with endpoint(answering({"output": "done"}, status=202)) as (_, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert (result.output, result.is_error) == ("done", False)
 
 
@@ -233,7 +241,7 @@ async def test_fifty_megabytes_are_cut_off(dispatcher: WebhookDispatcher) -> Non
     server = await asyncio.start_server(flood, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.is_error and "more than 1048576 bytes" in result.output["error"]
     assert sent < 20 * 1024 * 1024
 
@@ -241,13 +249,13 @@ async def test_fifty_megabytes_are_cut_off(dispatcher: WebhookDispatcher) -> Non
 async def test_a_compressed_flood_is_not_unpacked(dispatcher: WebhookDispatcher) -> None:
     bomb = gzip.compress(b"0" * 50_000_000)
     async with endpoint(answering(Response(bomb, headers={"content-encoding": "gzip"}))) as (_, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.is_error and result.record["status"] == "compressed"
 
 
 async def test_a_large_output_reaches_the_model_shortened(dispatcher: WebhookDispatcher) -> None:
     async with endpoint(answering({"output": "a" * 150_000 + "b" * 150_000})) as (_, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     text = result.content[0]["text"]
     assert len(text) < 101_000 and text[0] == "a" and text[-1] == "b"
     assert "200000 characters left out" in text
@@ -260,7 +268,7 @@ async def test_a_slow_endpoint_is_left_at_the_time_limit(dispatcher: WebhookDisp
         return JSONResponse({})
 
     async with endpoint(slow) as (receiver, url):
-        result = await dispatcher.call(target(url, timeout_ms=300), SCOPE, CALL)
+        result = await called(dispatcher, target(url, timeout_ms=300), SCOPE, CALL)
         assert result.is_error and "0.3 seconds" in result.output["error"]
         assert "not known" in result.output["error"]
         assert len(receiver.received) == 1 and result.record["latency_ms"] < 2000
@@ -287,7 +295,7 @@ async def closing(answers_at: int) -> AsyncIterator[tuple[list[int], str]]:
 
 async def test_a_call_that_may_have_arrived_is_not_repeated(dispatcher: WebhookDispatcher) -> None:
     async with closing(answers_at=2) as (seen, url):
-        result = await dispatcher.call(target(url), SCOPE, CALL)
+        result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.is_error and "Whether it took effect is not known" in result.output["error"]
     assert len(seen) == 1
 
@@ -296,14 +304,14 @@ async def test_an_idempotent_tool_is_called_again_when_the_connection_breaks(
     dispatcher: WebhookDispatcher,
 ) -> None:
     async with closing(answers_at=2) as (seen, url):
-        result = await dispatcher.call(target(url, idempotent=True), SCOPE, CALL)
+        result = await called(dispatcher, target(url, idempotent=True), SCOPE, CALL)
     assert (result.output, len(seen)) == (1, 2)
 
 
 async def test_an_endpoint_that_is_down_is_tried_again_then_told(dispatcher: WebhookDispatcher) -> None:
     async with closing(answers_at=1) as (_, url):
         pass
-    result = await dispatcher.call(target(url), SCOPE, CALL)
+    result = await called(dispatcher, target(url), SCOPE, CALL)
     assert result.is_error and "cannot be reached" in result.output["error"]
     assert result.record["attempts"] == 3 and result.record["status"] == "unreachable"
 
@@ -311,19 +319,19 @@ async def test_an_endpoint_that_is_down_is_tried_again_then_told(dispatcher: Web
 async def test_a_private_address_is_not_called(clock: ManualClock) -> None:
     async with endpoint(answering({"output": 1})) as (receiver, url):
         strict = WebhookDispatcher(OutboundPolicy(), clock)
-        result = await strict.call(target(url.replace("127.0.0.1", "localhost")), SCOPE, CALL)
+        result = await called(strict, target(url.replace("127.0.0.1", "localhost")), SCOPE, CALL)
         await strict.close()
     assert result.is_error and receiver.received == []
 
 
 @pytest.mark.parametrize("url", ["https://a b/", "gopher://x/", "https://xn--/"])
 async def test_an_impossible_url_is_an_error_result(dispatcher: WebhookDispatcher, url: str) -> None:
-    result = await dispatcher.call(target(url), SCOPE, CALL)
+    result = await called(dispatcher, target(url), SCOPE, CALL)
     assert isinstance(result, ToolResult) and result.is_error
 
 
 async def test_connections_are_reused(dispatcher: WebhookDispatcher) -> None:
     async with endpoint(answering({"output": 1})) as (receiver, url):
         for _ in range(5):
-            await dispatcher.call(target(url), SCOPE, CALL)
+            await called(dispatcher, target(url), SCOPE, CALL)
         assert len(receiver.received) == 5 and len(receiver.sockets) == 1

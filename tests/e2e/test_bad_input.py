@@ -195,8 +195,8 @@ async def test_control_plane_fields(
         ({"max_iterations": 0}, 400, "max_iterations"),
         ({"max_cost_usd": "lots"}, 400, "max_cost_usd"),
         ({"tools_mode": "dynamic"}, 422, "tools_mode"),
-        ({"client_tools": [{"name": "x"}]}, 422, "client_tools"),
-        ({"tool_approval": "always"}, 422, "tool_approval"),
+        ({"client_tools": [{"name": "no spaces"}]}, 400, "client_tools"),
+        ({"tool_approval": {"no_such_tool": "always"}}, 400, "tool_approval"),
     ],
 )
 async def test_turn_fields(sqlite_heddle: Served, change: dict[str, Any], status: int, param: str) -> None:

@@ -21,7 +21,8 @@ from kit.money import Nanos
 from tests.gateway.inference.media.rig import sound
 from tests.gateway.inference.upstream import Upstream, whole
 from tests.priced.rig import Shop, shop
-from threads.schemas import parse_turn
+from threads import needs
+from threads.turn_request import parse_turn
 
 TURN = "/v1/threads/{thread_id}/messages"
 ACTIONS = "/v1/threads/{thread_id}/turns/{turn_id}/actions"
@@ -47,6 +48,8 @@ SPEND_NOTHING = {
     "/v1/tools/{tool_id}/test": "calls the account's own webhook, which has no price",
     "/v1/mcp-servers": "asks a server for its tools, and calls none",
     "/v1/mcp-servers/{server_id}/refresh": "the same",
+    "/v1/threads/{thread_id}/tool-results/{tool_use_id}": "as an action: a turn goes on, and is admitted",
+    "/v1/tools/{tool_id}/results/{tool_use_id}": "the same",
     "/v1/connections/sessions": "",
     "/v1/connections/{connection_id}/refresh": "",
     "/connect/{token}": "a turn that it sets going is admitted like any other",
@@ -111,7 +114,8 @@ async def refusals(heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]) -
         tell(f"{path}, streamed", await user.post(path, json=body))
     thread = (await user.post("/v1/threads", json={})).raise_for_status().json()["id"]
     said = {"model": "talk", "max_tokens": 10, "content": "hi"}
-    for more in ({}, {"stream": True}, {"background": True}):
+    refusing = {"background": True, "on_insufficient_funds": "fail"}
+    for more in ({}, {"stream": True}, refusing):
         tell(f"{TURN} {more}", await user.post(f"/v1/threads/{thread}/messages", json={**said, **more}))
     told[ACTIONS] = await refusal_after_waiting(heddle, user, key)
     return told
@@ -133,8 +137,11 @@ async def refusal_after_waiting(
     journal = heddle.heddle.app.engine.journal
     caller = Caller(await heddle.account_id(), key["id"], "standard")
     thread = (await user.post("/v1/threads", json={})).raise_for_status().json()["id"]
-    turn = await journal.begin(caller, thread, parse_turn({"model": "talk", "content": "hi"}))
-    (action,) = await journal.park(turn, [(None, NeedsConnection("x", "X", "https://x.test", 2**50))])
+    body = {"model": "talk", "content": "hi", "max_duration_ms": 1000}
+    turn = await journal.begin(caller, thread, parse_turn(body))
+    (action,) = await journal.park(
+        turn, [needs.connection(NeedsConnection("x", "X", "https://x.test", 2**50))]
+    )
     declined = {"actions": [{"id": action.id, "type": "deny"}]}
     path = f"/v1/threads/{thread}/turns/{turn.id}"
     (await user.post(f"{path}/actions", json=declined)).raise_for_status()
@@ -172,6 +179,7 @@ async def test_whatever_can_spend_is_admitted_first(sqlite_url: str, tmp_path: P
         limited, key = await heddle.heddle.mint(rpm=1)
         (await limited.post("/v1/messages", json=CONVERSATION)).raise_for_status()
         told = await refusals(heddle, limited, key)
+        assert told.pop(ACTIONS) == (504, "turn_time_reached")  # it waited for the key's next minute
         assert told == dict.fromkeys(told, (429, "rate_limit_requests"))
         assert (len(upstream.heard), heddle.calls) == (1, [])
         async with app.db.session() as session:

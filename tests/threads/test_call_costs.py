@@ -8,8 +8,8 @@ from kit.db import Database
 from threads.journal import Journal
 from threads.model_client import StepCost
 from threads.models import ToolCallRow
-from threads.schemas import parse_turn
 from threads.store import ThreadStore
+from threads.turn_request import parse_turn
 
 CALLER = Caller("acct_1", "key_1", "standard")
 

@@ -14,8 +14,8 @@ from kit.db import Database
 from threads.events import FLUSH_EVERY_S, EventHub
 from threads.journal import Journal
 from threads.models import Turn, TurnEventChunk
-from threads.schemas import parse_turn
 from threads.store import ThreadStore
+from threads.turn_request import parse_turn
 
 CALLER = Caller("acct_1", "key_1", "standard")
 

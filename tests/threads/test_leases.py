@@ -9,11 +9,12 @@ from kit.caller import Caller
 from kit.clock import ManualClock
 from kit.db import Database
 from kit.errors import Conflict
-from threads.journal import LEASE_MS, Journal
+from threads.journal import Journal
+from threads.leases import LEASE_MS
 from threads.model_client import LeaseLost, StepCost
 from threads.models import Turn
-from threads.schemas import TurnRequest, parse_turn
 from threads.store import ThreadStore
+from threads.turn_request import TurnRequest, parse_turn
 
 CALLER = Caller("acct_1", "key_1", "standard")
 REQUEST: TurnRequest = parse_turn({"model": "sim-small", "content": "hi"})

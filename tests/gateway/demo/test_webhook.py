@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 
-from broker.calls import ToolCall, ToolScope
+from broker.calls import ToolCall, ToolResult, ToolScope
 from broker.signing import new_secret, signed_headers
 from broker.webhook import WebhookDispatcher, WebhookTarget
 from gateway.demo.webhook import MAX_REMEMBERED, TOLERANCE_S, WeatherHook, build_weather_hook, get_weather
@@ -46,6 +46,7 @@ async def test_the_brokers_dispatch_is_answered_and_a_repeated_one_not_done_twic
         results = [await dispatcher.call(target, scope, call) for _ in range(2)]
         await dispatcher.close()
     for result in results:
+        assert isinstance(result, ToolResult)
         assert not result.is_error
         assert result.output == {"city": "Oslo", "celsius": 4, "sky": "snow"}
     [seen] = hook.seen

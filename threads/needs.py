@@ -1,0 +1,76 @@
+"""What a turn can wait for: one kind of pending action each, with its expiry and its default outcome."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.calls import AnswersLater, NeedsConnection
+from kit.errors import PaymentRequired
+from kit.ids import new_id
+from threads.failure import error_record
+from threads.models import PendingAction, ToolCallRow, Turn
+
+FUNDS_CODES = frozenset({"wallet_empty", "key_cap_reached", "end_user_budget_reached"})
+"""Refusals that money, or a raised limit, can end. A turn's own budget cannot be raised."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """``default`` is the outcome if nobody answers in time: ``deny``, ``error`` (the model is told that no
+    answer came) or ``fail`` (the turn ends)."""
+
+    kind: str
+    subject: str
+    default: str
+    expires_at: int
+    payload: dict[str, Any] = field(default_factory=dict)
+    key_id: str | None = None
+    needed_nanos: int | None = None
+
+    def row(self, turn: Turn, call: ToolCallRow | None, *, now_ms: int) -> PendingAction:
+        return PendingAction(
+            id=new_id("act"),
+            account_id=turn.account_id,
+            turn_id=turn.id,
+            end_user_id=turn.end_user_id,
+            kind=self.kind,
+            subject=self.subject,
+            key_id=self.key_id,
+            needed_nanos=self.needed_nanos,
+            tool_use_id=call.tool_use_id if call is not None else None,
+            payload=self.payload,
+            default_outcome=self.default,
+            expires_at=self.expires_at,
+            created_at=now_ms,
+        )
+
+
+def connection(need: NeedsConnection) -> Need:
+    payload = {"display_name": need.display_name, "connect_url": need.connect_url}
+    return Need("connect", need.connector, "deny", need.expires_at, payload)
+
+
+def approval(turn: Turn, call: ToolCallRow, display_name: str, *, now_ms: int) -> Need:
+    return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, {"input": call.input})
+
+
+def client_tool(turn: Turn, call: ToolCallRow, *, now_ms: int) -> Need:
+    expires_at = now_ms + turn.client_tool_wait_ms + turn.action_timeout_ms
+    return Need("client_tool", call.name, "error", expires_at, {"input": call.input})
+
+
+def webhook_result(turn: Turn, later: AnswersLater, *, now_ms: int) -> Need:
+    payload = {"tool": later.tool_name}
+    return Need("webhook", later.tool_id, "error", now_ms + turn.action_timeout_ms, payload)
+
+
+def funds(turn: Turn, refusal: PaymentRequired, *, now_ms: int) -> Need:
+    record = error_record(refusal, turn.iteration + 1)
+    return Need(
+        "funds",
+        refusal.code,
+        "fail",
+        now_ms + turn.action_timeout_ms,
+        {"error": record},
+        key_id=turn.key_id,
+        needed_nanos=refusal.needed_nanos,
+    )

@@ -1,0 +1,75 @@
+"""What the answer to a pending action does: to the tool call that waited, or to the turn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from broker.calls import ToolResult, error_result, json_result
+from kit.errors import InvalidRequest, TooLarge
+from threads.models import PendingAction
+
+MAX_OUTPUT_BYTES = 1024 * 1024
+
+DECLINED = "The end user did not connect the account that this tool needs."
+NOT_APPROVED = "This call was not approved."
+NOBODY_APPROVED = "Nobody approved this call in time."
+NOT_RUN = "This call was given up."
+NO_ANSWER = "The tool did not answer in time. Whether it took effect is not known."
+
+ANSWERS = {
+    "connect": ("connected", "approve", "deny"),
+    "approval": ("approve", "deny"),
+    "client_tool": ("tool_output", "deny"),
+    "webhook": ("deny",),
+    "funds": ("funds", "deny"),
+}
+"""Who may see the turn may give these answers, by kind. A webhook's output must come from the webhook."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``type`` is one of ``ANSWERS``, or what has become of an action that nobody answered: ``error``,
+    ``fail``."""
+
+    type: str
+    reason: str | None = None
+    output: Any = None
+    is_error: bool = False
+
+
+def check_answer(kind: str, answer: Answer) -> None:
+    """Raises InvalidRequest if this kind of action cannot be answered so, TooLarge."""
+    allowed = ANSWERS[kind]
+    if answer.type not in allowed:
+        raise InvalidRequest(
+            f"actions.type: a {kind} action expects {' or '.join(allowed)}, got {answer.type}",
+            param="actions",
+        )
+    check_output(answer)
+
+
+def check_output(answer: Answer) -> None:
+    """Raises TooLarge."""
+    if len(msgspec.json.encode(answer.output)) > MAX_OUTPUT_BYTES:
+        raise TooLarge(f"output: larger than {MAX_OUTPUT_BYTES} bytes", param="output")
+
+
+def result_of(action: PendingAction, answer: Answer, *, expired: bool) -> ToolResult | None:
+    """What the model is told of the call that waited; None if it is to be called now."""
+    if answer.type in {"connected", "approve", "funds"}:
+        return None
+    if answer.type == "tool_output":
+        record = {"kind": action.kind, "target": action.subject, "status": "answered"}
+        return json_result(answer.output, is_error=answer.is_error, record=record)
+    record = {"kind": action.kind, "target": action.subject, "status": "expired" if expired else answer.type}
+    return error_result(_words(action.kind, answer, expired=expired), record)
+
+
+def _words(kind: str, answer: Answer, *, expired: bool) -> str:
+    if kind == "connect":
+        return DECLINED
+    if expired:
+        return NOBODY_APPROVED if kind == "approval" else NO_ANSWER
+    said = NOT_APPROVED if kind == "approval" else NOT_RUN
+    return f"{said} Reason: {answer.reason}" if answer.reason else said

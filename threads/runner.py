@@ -1,0 +1,280 @@
+"""Running a turn: the model/tool loop over the journal's rows.
+
+What comes next is read off the rows alone, so any process can go on with a turn that another one left: an
+unanswered tool call means the tool step, anything else the model step.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+
+from broker.broker import Broker
+from broker.calls import ToolScope, ToolSelection
+from broker.metering import TurnBudget
+from broker.toolset import BoundTool, Toolset
+from kit.clock import Clock
+from kit.db import Database
+from kit.errors import HeddleError, InvalidRequest, PaymentRequired, RateLimited, UpstreamTimeout
+from threads import needs
+from threads.events import EventHub, LiveTurn
+from threads.failure import error_record
+from threads.journal import Journal
+from threads.model_client import LeaseLost, ModelClient
+from threads.models import PendingAction, Thread, Turn
+from threads.needs import Need
+from threads.schemas import render_action
+from threads.steps import ModelStepRunner, TurnRun
+from threads.tool_step import ToolStepRunner, may_wait_for_funds
+from threads.turn_events import done_event, error_event
+
+logger = logging.getLogger("heddle.threads")
+
+
+class TurnTimeReached(UpstreamTimeout):
+    code = "turn_time_reached"
+
+    def __init__(self, limit_ms: int) -> None:
+        super().__init__(
+            f"the turn ran for as long as it may ({limit_ms / 1000:g} s)", details={"limit_ms": limit_ms}
+        )
+
+
+class StartedTurn:
+    """A turn that this process is running. ``opened`` resolves when its first step was accepted, or when it
+    is clear that nobody waits for that; ``accepted`` says which."""
+
+    def __init__(self, turn: Turn, opened: "asyncio.Future[None] | None" = None) -> None:
+        self.turn = turn
+        self.opened = opened or asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+        self.failure: HeddleError | None = None
+        self.accepted = False
+        self.cancelled = turn.cancel_requested
+        self.woken = asyncio.Event()
+
+    def open(self) -> None:
+        self.accepted = True
+        self.nobody_waits()
+
+    def nobody_waits(self) -> None:
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def cancel(self) -> None:
+        """Stop it for good, as its owner wants."""
+        self.cancelled = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def close(self) -> None:
+        """Tell those who wait for its first step how it ended, if they have not been told."""
+        if self.opened.done():
+            return
+        if self.failure is None:
+            self.nobody_waits()
+        else:
+            self.opened.set_exception(self.failure)
+            self.opened.exception()  # a cancelled request does not read it
+
+
+class TurnRunner:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        journal: Journal,
+        hub: EventHub,
+        model: ModelClient,
+        broker: Broker,
+        *,
+        event_prefix: str,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._journal = journal
+        self._hub = hub
+        self._broker = broker
+        self._prefix = event_prefix
+        self._model_step = ModelStepRunner(journal, model, hub)
+        self._tool_step = ToolStepRunner(journal, broker, clock)
+
+    async def run(self, started: StartedTurn) -> str | None:
+        """Run the turn until it ends, waits for somebody, or is handed over. Returns the turn of its thread
+        that may be taken next."""
+        turn = started.turn
+        live = self._hub.open(turn.id, turn.attempt)
+        try:
+            return await self._run(started, live)
+        except LeaseLost:
+            logger.warning("turn %s was taken over by another process", turn.id)
+            return None
+        finally:
+            await asyncio.shield(self._hub.close(live))
+
+    async def _run(self, started: StartedTurn, live: LiveTurn) -> str | None:
+        turn = started.turn
+        try:
+            if started.cancelled:
+                raise asyncio.CancelledError
+            return await self._in_time(started, live)
+        except asyncio.CancelledError:
+            return await self._interrupted(started, live)
+        except LeaseLost:
+            raise
+        except HeddleError as error:
+            return await self._failed(started, error, live)
+        except Exception:
+            logger.exception("turn %s failed", turn.id)
+            fault = HeddleError("the turn failed because of a fault on our side")
+            return await self._failed(started, fault, live)
+
+    async def _in_time(self, started: StartedTurn, live: LiveTurn) -> str | None:
+        turn = started.turn
+        left_s = None
+        if turn.deadline_at is not None:
+            left_s = max(0, turn.deadline_at - self._clock.now_ms()) / 1000
+        try:
+            async with asyncio.timeout(left_s) as limit:
+                return await self._loop(started, live)
+        except TimeoutError:
+            if limit.expired():
+                raise TurnTimeReached(turn.max_duration_ms) from None
+            raise
+
+    async def _loop(self, started: StartedTurn, live: LiveTurn) -> str | None:
+        turn = started.turn
+        run = await self._prepare(started, live)
+        required = [need for need in run.toolset.required if need.connector not in turn.declined_connectors]
+        if required and not run.calls:
+            started.open()
+            await self._park(run, [needs.connection(need) for need in required])
+            return None
+        await self._model_step.settle_lost(run)
+        while True:
+            if run.calls:
+                started.open()
+                actions = await self._tool_step.run(run)
+                if actions:
+                    self._tell_parked(run, actions)
+                    return None
+            elif run.history[-1].role == "assistant":
+                return await self._complete(run)
+            elif turn.iteration >= turn.max_iterations:
+                return await self._complete(run, hit_max=True)
+            else:
+                try:
+                    await self._model_step.run(run, on_open=started.open)
+                except PaymentRequired as refusal:
+                    if not may_wait_for_funds(turn, refusal):
+                        raise
+                    started.open()
+                    await self._park(run, [needs.funds(turn, refusal, now_ms=self._clock.now_ms())])
+                    return None
+                except RateLimited as refusal:
+                    if not started.opened.done():
+                        raise  # its caller hears of it; later steps are not lost for being too many a minute
+                    await asyncio.sleep(_pause_s(refusal))
+
+    async def _prepare(self, started: StartedTurn, live: LiveTurn) -> TurnRun:
+        turn = started.turn
+        async with self._db.session() as session:
+            thread = await session.get(Thread, turn.thread_id)
+        assert thread is not None
+        scope = ToolScope(
+            account_id=turn.account_id,
+            end_user_id=turn.end_user_id,
+            thread_id=turn.thread_id,
+            turn_id=turn.id,
+            metadata=thread.meta,
+        )
+        selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
+        toolset = _with_client_tools(turn, await self._broker.toolset(scope, selection))
+        history, calls = await self._journal.load(turn)
+        answered = history[-1].role == "user"
+        limit = turn.max_cost_nanos
+        return TurnRun(
+            turn,
+            live,
+            scope,
+            toolset,
+            history,
+            [] if answered else calls,
+            self._prefix,
+            started.woken,
+            cancelled_by_owner=lambda: started.cancelled,
+            budget=None if limit is None else TurnBudget(limit, spent=lambda: turn.cost_nanos),
+        )
+
+    async def _park(self, run: TurnRun, waiting: Sequence[Need]) -> None:
+        self._tell_parked(run, await self._journal.park(run.turn, waiting))
+
+    def _tell_parked(self, run: TurnRun, actions: Sequence[PendingAction]) -> None:
+        run.publish(
+            "requires_action", turn_id=run.turn.id, actions=[render_action(action) for action in actions]
+        )
+        run.live.publish(done_event(self._prefix, run.turn, incomplete=True))
+
+    async def _complete(self, run: TurnRun, *, hit_max: bool = False) -> str | None:
+        following = await self._journal.finish(run.turn, "completed", hit_max=hit_max)
+        run.live.publish(done_event(self._prefix, run.turn, incomplete=hit_max))
+        return following
+
+    async def _failed(self, started: StartedTurn, error: HeddleError, live: LiveTurn) -> str | None:
+        turn = started.turn
+        record = error_record(error, turn.iteration + 1)
+        started.failure = error
+        following = None
+        with suppress(LeaseLost):
+            if not started.accepted and turn.attempt == 1 and turn.iteration == 0:
+                following = await self._journal.withdraw(turn, record)
+            else:
+                following = await self._journal.finish(turn, "failed", error=record)
+        turn.status = "failed"
+        live.publish(error_event(self._prefix, record))
+        live.publish(done_event(self._prefix, turn, incomplete=True))
+        return following
+
+    async def _interrupted(self, started: StartedTurn, live: LiveTurn) -> str | None:
+        """Cancelled by its owner, or handed over because the server is shutting down."""
+        if not started.cancelled:
+            await self._journal.release(started.turn)
+            return None
+        following = await self._journal.finish(started.turn, "cancelled")
+        async with self._db.session() as session:  # a step may have been written while it was cancelled
+            turn = await session.get_one(Turn, started.turn.id)
+        live.publish(done_event(self._prefix, turn, incomplete=True))
+        return following
+
+
+def _pause_s(refusal: RateLimited) -> float:
+    """Until the key's rates may allow the next step; not the same for all that wait."""
+    return float(refusal.details.get("retry_after_ms", 1_000)) / 1000 + random.uniform(0, 1)  # noqa: S311
+
+
+def _with_client_tools(turn: Turn, toolset: Toolset) -> Toolset:
+    """The tools of a turn with the caller's own. Raises InvalidRequest, before the turn has done anything, if
+    the caller's have names that others have, or asks for the approval of tools that are not there."""
+    begun = turn.iteration > 0
+    taken = {*toolset.tools, *(tool.display_name for tool in toolset.tools.values())}
+    own = []
+    for number, tool in enumerate(turn.client_tools):
+        if tool["name"] in taken and not begun:
+            raise InvalidRequest(
+                f"client_tools.{number}.name: {tool['name']} is the name of a tool that the server runs",
+                param="client_tools",
+            )
+        own.append(BoundTool.of_client(tool["name"], tool["description"], tool["input_schema"]))
+    if isinstance(turn.tool_approval, dict) and not begun and not toolset.required:
+        known: set[str] = set()
+        for name in toolset.tools:
+            known = known.union(*toolset.names_of(name))
+        for name in turn.tool_approval:
+            if name not in known:
+                raise InvalidRequest(
+                    f"tool_approval: there is no tool {name[:80]} in this turn",
+                    code="unknown_tool",
+                    param="tool_approval",
+                )
+    return toolset.with_client_tools(own) if own else toolset

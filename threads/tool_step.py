@@ -1,0 +1,268 @@
+"""The tool step of a turn: run the calls that can run, open actions for those that need somebody.
+
+A call's row says what is to be done with it. Whoever answers an action changes the row, whether the turn is
+parked then or still runs here; so the step reads the rows again before it gives up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from sqlmodel import Session
+
+from broker.broker import Broker
+from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, error_result
+from broker.metering import OpenCharge, Payment, Record
+from kit.clock import Clock
+from kit.crash_points import reach
+from kit.errors import HeddleError, PaymentRequired
+from threads import needs
+from threads.journal import UNKNOWN_OUTCOME, Journal
+from threads.model_client import LeaseLost
+from threads.models import PendingAction, ToolCallRow, Turn
+from threads.needs import FUNDS_CODES, Need
+from threads.steps import TurnRun, request_id_of, to_its_end
+
+logger = logging.getLogger("heddle.threads")
+
+MAX_CONCURRENT_CALLS = 16
+LOOK_EVERY_S = 1.0
+"""How often a turn that waits for its caller's tools reads its rows, should nobody wake it."""
+READY = frozenset({"pending", "running", "answered"})
+
+
+class ToolStepRunner:
+    """Runs an iteration's tool calls concurrently; each result is written when it arrives."""
+
+    def __init__(self, journal: Journal, broker: Broker, clock: Clock) -> None:
+        self._journal = journal
+        self._broker = broker
+        self._clock = clock
+
+    async def run(self, run: TurnRun) -> list[PendingAction]:
+        """Returns what the turn is parked for; nothing, and the results are in the thread."""
+        while True:
+            await self._run_ready(run)
+            if all(call.status == "done" for call in run.calls):
+                message = await self._journal.append_results(run.turn, run.calls)
+                run.history.append(message)
+                run.calls = []
+                return []
+            run.woken.clear()
+            run.calls = await self._journal.calls_of(run.turn)
+            if any(call.status in READY for call in run.calls) or await self._client_answers(run):
+                continue
+            actions = await self._journal.park(run.turn)
+            if actions:
+                return actions
+            run.calls = await self._journal.calls_of(run.turn)
+
+    async def _run_ready(self, run: TurnRun) -> None:
+        limit = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+
+        async def one(call: ToolCallRow) -> None:
+            async with limit:
+                await self._call(run, call)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in run.calls:
+                    if call.status in READY:
+                        group.create_task(one(call))
+        except ExceptionGroup as failures:  # a lost lease, or a fault of ours: the first says enough
+            raise failures.exceptions[0] from None
+
+    async def _client_answers(self, run: TurnRun) -> bool:
+        """Wait for the caller's tools, if nothing else is waited for; False if it is time to park."""
+        waiting = [call for call in run.calls if call.status == "waiting"]
+        if run.client_tools_until is None or not all(self._by_client(run, call) for call in waiting):
+            return False
+        left = run.client_tools_until - asyncio.get_running_loop().time()
+        if left <= 0:
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(run.woken.wait(), min(left, LOOK_EVERY_S))
+        return True
+
+    async def _call(self, run: TurnRun, call: ToolCallRow) -> None:
+        name = run.display_name(call)
+        if call.status == "answered":
+            result = ToolResult(call.output, call.content or [], call.is_error, call.record or {})
+            await self._finish(run, call, name, result)
+        elif call.status == "running" and not self._retry_safe(run, call):
+            await self._finish(run, call, name, error_result(UNKNOWN_OUTCOME))
+        elif self._by_client(run, call):
+            await self._hand_over(run, call)
+        elif call.approved or not needs_approval(run, call):
+            await self._dispatch(run, call, name)
+        elif (invalid := self._invalid(run, call)) is not None:
+            await self._finish(run, call, name, invalid)
+        else:
+            need = needs.approval(run.turn, call, name, now_ms=self._clock.now_ms())
+            await self._journal.open_action(run.turn, call, need)
+
+    async def _hand_over(self, run: TurnRun, call: ToolCallRow) -> None:
+        """The caller is to run this one: the event tells it so, once its answer can be taken."""
+        invalid = self._invalid(run, call)
+        if invalid is None:
+            need = needs.client_tool(run.turn, call, now_ms=self._clock.now_ms())
+            await self._journal.open_action(run.turn, call, need)
+            wait_s = run.turn.client_tool_wait_ms / 1000
+            run.client_tools_until = asyncio.get_running_loop().time() + wait_s
+        self._tell_start(run, call, call.name)
+        if invalid is not None:
+            await self._finish(run, call, call.name, invalid)
+
+    async def _dispatch(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
+        payment = Payment(request_id_of(run.turn, call.id), run.turn.key_id, run.budget)
+        self._tell_start(run, call, name)
+        await self._journal.change_call(run.turn, call, status="running")
+        reach("turn.tool.started")
+        request = ToolCall(
+            tool_use_id=call.tool_use_id,
+            name=call.name,
+            input=call.input,
+            iteration=call.iteration,
+            created_at=call.created_at,
+        )
+        try:
+            outcome = await self._outcome(run, request, name, payment)
+        except asyncio.CancelledError:
+            if payment.charge is not None:
+                await to_its_end(self._cut_off(run, call, payment.charge))
+            raise
+        reach("turn.tool.answered")
+        if isinstance(outcome, Need):
+            if payment.charge is not None:
+                await payment.charge.cut_off(by_payer=False)
+            await self._journal.open_action(run.turn, call, outcome)
+        else:
+            await to_its_end(self._finish(run, call, name, outcome, payment.charge))
+
+    async def _outcome(
+        self, run: TurnRun, request: ToolCall, name: str, payment: Payment
+    ) -> ToolResult | Need:
+        """What the model is told, whatever happens, also of a price that is not covered; or whom the call
+        needs."""
+        turn, now = run.turn, self._clock.now_ms()
+        try:
+            result = await self._broker.dispatch(run.scope, run.toolset, request, payment)
+        except PaymentRequired as refusal:
+            if may_wait_for_funds(turn, refusal):
+                return needs.funds(turn, refusal, now_ms=now)
+            return error_result(
+                f"The tool {name} was not called: it costs money, and this call is not covered "
+                f"({refusal.code}).",
+                {"target": name, "status": refusal.code},
+            )
+        except HeddleError as error:
+            return error_result(error.message)
+        except Exception:
+            logger.exception("dispatching a call of turn %s failed", turn.id)
+            return error_result("The tool could not be called because of a fault on our side.")
+        if isinstance(result, NeedsConnection):
+            return needs.connection(result)
+        if isinstance(result, AnswersLater):
+            return needs.webhook_result(turn, result, now_ms=self._clock.now_ms())
+        return result
+
+    async def _finish(
+        self,
+        run: TurnRun,
+        call: ToolCallRow,
+        name: str,
+        result: ToolResult,
+        charge: OpenCharge | None = None,
+    ) -> None:
+        """Write the result, and charge for it in the same transaction. Raises LeaseLost, nothing charged."""
+        changes: dict[str, Any] = {
+            "status": "done",
+            "output": result.output,
+            "content": result.content,
+            "is_error": result.is_error,
+            "record": result.record,
+            "finished_at": self._clock.now_ms(),
+        }
+        if charge is None:
+            await self._journal.change_call(run.turn, call, **changes)
+        else:
+            await self._charge(run, call, changes, lambda record: charge.settle(result, record))
+        reach("turn.tool.committed")
+        run.publish(
+            "tool_dispatch_done",
+            iteration=call.iteration,
+            tool_use_id=call.tool_use_id,
+            name=name,
+            is_error=result.is_error,
+            output=result.output,
+        )
+
+    async def _charge(
+        self,
+        run: TurnRun,
+        call: ToolCallRow,
+        changes: dict[str, Any],
+        end: Callable[[Record], Awaitable[int]],
+    ) -> None:
+        """End a charge together with what the call's row and its turn's say of it."""
+
+        def record(session: Session, nanos: int) -> None:
+            told = {**changes, "cost_nanos": nanos}
+            self._journal.record_call(session, run.turn, call, told, nanos=nanos)
+
+        cost = await end(record)
+        run.turn.cost_nanos += cost
+        for name, value in {**changes, "cost_nanos": cost}.items():
+            setattr(call, name, value)
+
+    async def _cut_off(self, run: TurnRun, call: ToolCallRow, charge: OpenCharge) -> None:
+        """The turn stops while the call is under way: paid if its owner stopped it, else called again by
+        whoever goes on with the turn."""
+        if not run.cancelled_by_owner():
+            await charge.cut_off(by_payer=False)
+            return
+        with suppress(LeaseLost):
+            await self._charge(run, call, {}, lambda record: charge.cut_off(by_payer=True, record=record))
+
+    @staticmethod
+    def _tell_start(run: TurnRun, call: ToolCallRow, name: str) -> None:
+        run.publish("tool_dispatch_start", iteration=call.iteration, tool_use_id=call.tool_use_id, name=name)
+
+    def _invalid(self, run: TurnRun, call: ToolCallRow) -> ToolResult | None:
+        """What is wrong with the arguments: nobody is to be asked about a call that cannot be made."""
+        bound = run.toolset.find(call.name)
+        assert bound is not None
+        asked = ToolCall(call.tool_use_id, call.name, call.input, call.created_at)
+        return self._broker.check_arguments(bound.display_name, bound.input_schema, asked)
+
+    @staticmethod
+    def _by_client(run: TurnRun, call: ToolCallRow) -> bool:
+        bound = run.toolset.find(call.name)
+        return bound is not None and bound.by_client
+
+    @staticmethod
+    def _retry_safe(run: TurnRun, call: ToolCallRow) -> bool:
+        bound = run.toolset.find(call.name)
+        return bound is not None and bound.retry_safe
+
+
+def needs_approval(run: TurnRun, call: ToolCallRow) -> bool:
+    """Whether somebody must approve of the call; the caller decides itself about its own tools. What is said
+    of a tool goes before what is said of its server; ``always`` goes before ``never``."""
+    rules = run.turn.tool_approval
+    names = run.toolset.names_of(call.name)
+    if rules is None or not names[0]:
+        return False
+    if isinstance(rules, str):
+        return rules == "always"
+    for known in names:
+        choices = {rules[name] for name in known if name in rules}
+        if choices:
+            return "always" in choices
+    return False
+
+
+def may_wait_for_funds(turn: Turn, refusal: PaymentRequired) -> bool:
+    return turn.parks_for_funds and refusal.code in FUNDS_CODES
