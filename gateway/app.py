@@ -66,9 +66,16 @@ from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
 from kit.db import Database
 from kit.money import nanos_from_usd
+from threads.copy_routes import copy_routes
+from threads.fork import Forks
+from threads.purge import Purger
 from threads.reading import TurnReader
 from threads.routes import thread_routes
+from threads.search import Search
+from threads.search_index import SearchFiller
+from threads.search_routes import search_routes
 from threads.store import ThreadStore
+from threads.transfer import Transfer
 from threads.turn import TurnEngine
 from threads.webhook_results import WebhookResults, webhook_result_routes
 from vault.models import Secret
@@ -138,6 +145,8 @@ class App:
             event_prefix=settings.event_prefix,
         )
         self.billing.on_credited(lambda _account_id: self.engine.funds.money_came())
+        self.search_filler = SearchFiller(db)
+        self.purger = Purger(db, clock, keep_h=settings.keep_deleted_threads_h)
         self.idempotency = Idempotency(
             db,
             vault,
@@ -202,10 +211,14 @@ class App:
         await self.idempotency.start()
         await self.broker.start()
         await self.engine.start()
+        self.search_filler.start()
+        self.purger.start()
         return first
 
     async def close(self) -> None:
         """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
+        await self.purger.close()
+        await self.search_filler.close()
         await self.engine.close()
         await self.broker.close()
         await self.credentials.close()
@@ -271,6 +284,12 @@ class App:
             webhook_result_routes(
                 self.engine, self.broker, WebhookResults(self.db, self._clock, self.engine.actions)
             ),
+            copy_routes(
+                Forks(self.db, self._clock),
+                Transfer(self.db, self._clock),
+                max_request_bytes=self.settings.max_request_bytes,
+            ),
+            search_routes(Search(self.db)),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),

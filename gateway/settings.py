@@ -141,6 +141,7 @@ class Settings(BaseSettings):
     keep_alive_s: int = Field(default=75, ge=1, le=3600)
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    keep_deleted_threads_h: float = Field(default=1, ge=0, le=23, allow_inf_nan=False)
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_idempotent_answer_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)

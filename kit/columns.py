@@ -25,7 +25,8 @@ def blob(*, nullable: bool = False) -> Column[bytes]:
 
 
 def reference(
-    target: str, *, index: bool = True, nullable: bool = False, cascade: bool = False
+    target: str, *, index: bool = True, nullable: bool = False, cascade: bool = False, unique: bool = False
 ) -> Column[str]:
     """A foreign key to a text id, e.g. ``reference("thread.id")``."""
-    return Column(ForeignKey(target, ondelete="CASCADE" if cascade else None), nullable=nullable, index=index)
+    key = ForeignKey(target, ondelete="CASCADE" if cascade else None)
+    return Column(key, nullable=nullable, index=index, unique=unique or None)

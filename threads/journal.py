@@ -6,7 +6,8 @@ Invariants:
 - a message's ``seq`` is the thread's ``last_seq`` after it: dense, without gaps or repeats;
 - an assistant message, its settlement and its tool-call rows exist together or not at all;
 - so do a tool's result and the charge for it, where the tool has a price;
-- a turn that waits has an open action, and holds no lease.
+- a turn that waits has an open action, and holds no lease;
+- a message and its search entry exist together or not at all.
 """
 
 from collections.abc import Callable, Mapping, Sequence

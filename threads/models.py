@@ -1,8 +1,9 @@
-"""Threads, messages, and a turn's journal: its row, its tool calls, its pending actions, its events."""
+"""Threads, messages, what is found of them, and a turn's journal: its row, its tool calls, its pending
+actions, its events."""
 
 from typing import Any
 
-from sqlalchemy import Column, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from kit.columns import big_int, json_column, reference
@@ -11,18 +12,33 @@ HOUR_MS = 60 * 60 * 1000
 DAY_MS = 24 * HOUR_MS
 
 
+def _only_where(condition: str) -> dict[str, Any]:
+    """An index of only those rows."""
+    return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
+
+
 class Thread(SQLModel, table=True):
-    """A stored conversation. ``last_seq`` is the number of its newest message; 0 means empty."""
+    """A stored conversation. ``last_seq`` is the number of its newest message; 0 means empty.
+
+    ``forked_from`` is the id of the thread whose first ``forked_at_seq`` messages it began with.
+    """
 
     __tablename__ = "thread"
-    __table_args__ = (Index("thread_by_activity", "account_id", "last_active_at", "id"),)
+    __table_args__ = (
+        Index("thread_by_activity", "account_id", "last_active_at", "id"),
+        Index("thread_by_end_user", "account_id", "end_user_id", "last_active_at", "id"),
+        Index("thread_deleted", "deleted_at", **_only_where("deleted_at IS NOT NULL")),
+        Index("thread_empty", "key_id", "created_at", **_only_where("last_seq = 0 AND deleted_at IS NULL")),
+    )
 
     id: str = Field(primary_key=True)
-    account_id: str = Field(index=True)
+    account_id: str
     key_id: str
-    end_user_id: str | None = Field(default=None, index=True)
+    end_user_id: str | None = None
     title: str | None = None
     meta: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    forked_from: str | None = None
+    forked_at_seq: int | None = Field(default=None, sa_column=big_int(nullable=True))
     last_seq: int = Field(default=0, sa_column=big_int())
     created_at: int = Field(sa_column=big_int())
     last_active_at: int = Field(sa_column=big_int())
@@ -48,6 +64,34 @@ class Message(SQLModel, table=True):
     model: str | None = None
     cost_nanos: int = Field(default=0, sa_column=big_int())
     created_at: int = Field(sa_column=big_int())
+
+
+class SearchEntry(SQLModel, table=True):
+    """The terms under which a message is found (``threads/search_terms.py``); newer ones have larger ids.
+
+    They are indexed by what the migration makes: on SQLite the full-text table ``search_index``, kept in
+    step by triggers; on PostgreSQL the index ``search_entry_lexemes``.
+    """
+
+    __tablename__ = "search_entry"
+
+    id: int = Field(
+        default=None,
+        sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    )
+    message_id: str = Field(sa_column=reference("message.id", index=False, cascade=True, unique=True))
+    thread_id: str
+    terms: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class SearchBacklog(SQLModel, table=True):
+    """A thread with messages that are not searchable yet: those with ``after_seq < seq <= until_seq``."""
+
+    __tablename__ = "search_backlog"
+
+    thread_id: str = Field(primary_key=True, foreign_key="thread.id", ondelete="CASCADE")
+    after_seq: int = Field(default=0, sa_column=big_int())
+    until_seq: int = Field(sa_column=big_int())
 
 
 class Turn(SQLModel, table=True):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from kit.caller import Caller, Standard
-from kit.errors import InvalidRequest
+from kit.errors import Conflict, InvalidRequest
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 from kit.request_body import check_storable, read_json
@@ -36,6 +36,8 @@ from threads.turn_request import parse_turn
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Seq = Annotated[int | None, Query(ge=0, le=2**53)]
 
+CANCEL_TRIES = 3
+MAX_METADATA_FILTERS = 16
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -76,12 +78,18 @@ def thread_routes(
 
     @router.patch("/{thread_id}")
     async def edit_thread(thread_id: str, body: EditThread, caller: Standard) -> dict[str, Any]:
-        thread = await store.edit(caller, thread_id, title=body.title, metadata=body.metadata)
+        thread = await store.edit(caller, thread_id, changes=body.changes, metadata=body.metadata or {})
         return render_thread(thread)
 
     @router.delete("/{thread_id}")
     async def delete_thread(thread_id: str, caller: Standard) -> dict[str, Any]:
-        await store.delete(caller, thread_id)
+        for _ in range(CANCEL_TRIES):
+            running = await store.delete(caller, thread_id)
+            if running is None:
+                break
+            await engine.cancel(caller, thread_id, running)
+        else:
+            raise Conflict(f"turn {running} is under way; cancel it first", code="turn_in_progress")
         return {"id": thread_id, "object": "thread.deleted", "deleted": True}
 
     @router.get("/{thread_id}/messages")
@@ -219,11 +227,15 @@ def _json(body: dict[str, Any], *, status: int, headers: dict[str, str]) -> Resp
 
 def _metadata_filter(request: Request) -> dict[str, str]:
     """``metadata[key]=value`` query parameters."""
-    return {
+    asked = {
         name[len("metadata[") : -1]: value
         for name, value in request.query_params.items()
         if name.startswith("metadata[") and name.endswith("]")
     }
+    if len(asked) > MAX_METADATA_FILTERS:
+        raise InvalidRequest(f"metadata: expected at most {MAX_METADATA_FILTERS} keys", param="metadata")
+    check_storable({"metadata": asked})
+    return asked
 
 
 async def _json_object(request: Request, limit: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from sqlmodel import Session, select
 
 from kit.ids import new_id
 from threads.models import Message, Thread, Turn
+from threads.search_index import add_entries
 
 
 def locked_turn(session: Session, turn_id: str) -> Turn | None:
@@ -23,7 +24,7 @@ def locked_thread(session: Session, thread_id: str) -> Thread:
 def append_message(
     session: Session, thread: Thread, turn_id: str, role: str, content: Any, *, now_ms: int, **columns: Any
 ) -> Message:
-    """The next message of a thread, which the session has locked."""
+    """The next message of a thread, which the session has locked, and what it is found by."""
     thread.last_seq += 1
     thread.last_active_at = max(now_ms, thread.last_active_at)
     message = Message(
@@ -40,4 +41,5 @@ def append_message(
     session.add(message)
     session.add(thread)
     session.flush()
+    add_entries(session, thread, [message])
     return message

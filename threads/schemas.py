@@ -1,11 +1,13 @@
 """JSON shapes of threads, messages and turns."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from pydantic import Field, field_validator
 
+from kit.errors import InvalidRequest
 from kit.money import micros
 from kit.request_body import RequestBody
 from threads.models import Message, PendingAction, Thread, ToolCallRow, Turn
@@ -17,9 +19,21 @@ SUBJECTS = {"connect": "connector", "webhook": "tool_id", "funds": "code"}
 
 
 def _bounded(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    if metadata is not None and len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+    if metadata is not None and _too_large(metadata):
         raise ValueError(f"must not be larger than {MAX_METADATA_BYTES} bytes")
     return metadata
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest if a thread's metadata has become too large."""
+    if _too_large(metadata):
+        raise InvalidRequest(
+            f"metadata: would become larger than {MAX_METADATA_BYTES} bytes", param="metadata"
+        )
+
+
+def _too_large(metadata: Mapping[str, Any]) -> bool:
+    return len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES
 
 
 class CreateThread(RequestBody):
@@ -41,6 +55,10 @@ class CreateThread(RequestBody):
             raise ValueError("must be a UUID") from None
 
 
+class ForkThread(RequestBody):
+    at_seq: int | None = Field(default=None, ge=1, le=2**53, strict=True)
+
+
 class EditThread(RequestBody):
     title: str | None = Field(default=None, max_length=500)
     metadata: dict[str, Any] | None = None
@@ -49,6 +67,11 @@ class EditThread(RequestBody):
     @classmethod
     def _small(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
         return _bounded(metadata)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The columns to set: a title of null takes it away."""
+        return self.model_dump(include={"title"} & self.model_fields_set)
 
 
 class ToolOutput(RequestBody):
@@ -81,6 +104,8 @@ def render_thread(thread: Thread) -> dict[str, Any]:
         "end_user_id": thread.end_user_id,
         "title": thread.title,
         "metadata": thread.meta,
+        "forked_from": thread.forked_from
+        and {"thread_id": thread.forked_from, "at_seq": thread.forked_at_seq},
         "created_at": thread.created_at,
         "last_active_at": thread.last_active_at,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import ColumnElement, Text, case, cast, exists, func, literal, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select, update
 
@@ -11,8 +12,9 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_uuid
-from threads.ending import Endings
+from threads.ending import BUSY, Endings
 from threads.models import Message, Thread, Turn
+from threads.schemas import check_metadata
 
 EMPTY_THREAD_AGE_MS = 60_000
 
@@ -57,56 +59,72 @@ class ThreadStore:
         limit: int,
         before: tuple[int, str] | None,
     ) -> list[Thread]:
-        """Up to ``limit + 1`` threads, most recently active first."""
+        """Up to ``limit + 1`` threads, most recently active first. ``metadata`` compares texts, numbers and
+        ``true`` and ``false`` as they are written. Raises PermissionDenied."""
         query = select(Thread).where(Thread.account_id == caller.account_id, col(Thread.deleted_at).is_(None))
         owner = caller.acting_for(end_user_id)
         if owner is not None:
             query = query.where(Thread.end_user_id == owner)
         for key, value in metadata.items():
-            query = query.where(Thread.__table__.c.meta[key].as_string() == value)  # type: ignore[attr-defined]
+            query = query.where(self._has_metadata(key, value))
         if before is not None:
-            active_at, thread_id = before
-            query = query.where(
-                (col(Thread.last_active_at) < active_at)
-                | ((col(Thread.last_active_at) == active_at) & (col(Thread.id) < thread_id))
-            )
+            place = tuple_(col(Thread.last_active_at), col(Thread.id))
+            query = query.where(place < tuple_(*map(literal, before)))  # in this form it is found by index
         query = query.order_by(col(Thread.last_active_at).desc(), col(Thread.id).desc()).limit(limit + 1)
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
 
+    def _has_metadata(self, key: str, value: str) -> ColumnElement[bool]:
+        meta = Thread.__table__.c.meta  # type: ignore[attr-defined]
+        if self._db.dialect == "postgresql":
+            matches: ColumnElement[bool] = meta.op("->>")(key) == value
+            return matches
+        entry = func.json_each(meta).table_valued("key", "type", "atom")
+        written = case((entry.c.type.in_(["true", "false"]), entry.c.type), else_=cast(entry.c.atom, Text))
+        return exists(select(literal(1)).select_from(entry).where(entry.c.key == key, written == value))
+
     async def edit(
-        self, caller: Caller, thread_id: str, *, title: str | None, metadata: Mapping[str, Any] | None
+        self, caller: Caller, thread_id: str, *, changes: Mapping[str, Any], metadata: Mapping[str, Any]
     ) -> Thread:
-        """Set the title; merge metadata one level deep, where null deletes a key. Raises NotFound."""
+        """Set ``changes`` (the title); merge metadata one level deep, where null deletes a key.
+
+        Raises NotFound, InvalidRequest if the metadata would become too large.
+        """
 
         def write(session: Session) -> Thread:
-            thread = visible(session.get(Thread, thread_id), caller, thread_id)
-            if title is not None:
-                thread.title = title
-            if metadata is not None:
+            thread = visible(session.get(Thread, thread_id, with_for_update=True), caller, thread_id)
+            thread.sqlmodel_update(dict(changes))
+            if metadata:
                 merged = {**thread.meta, **metadata}
                 thread.meta = {key: value for key, value in merged.items() if value is not None}
+                check_metadata(thread.meta)
             session.add(thread)
             return thread
 
         return await self._db.write(write)
 
-    async def delete(self, caller: Caller, thread_id: str) -> None:
-        """Gone from every read at once; turns that wait end. Raises NotFound, or Conflict while one is under
-        way."""
+    async def delete(self, caller: Caller, thread_id: str) -> str | None:
+        """Gone from every read at once, and the turns that wait in it end. Returns the id of a turn that is
+        running, if there is one: then the thread is still there. Raises NotFound."""
 
-        def write(session: Session) -> None:
-            thread = visible(session.get(Thread, thread_id), caller, thread_id)
+        def write(session: Session) -> str | None:
+            visible(session.get(Thread, thread_id), caller, thread_id)
+            turns = select(Turn.id).where(
+                Turn.thread_id == thread_id, col(Turn.status).in_((*BUSY, "queued"))
+            )
+            session.exec(turns.order_by(col(Turn.id)).with_for_update()).all()  # locked before their thread
+            session.expire_all()
+            thread = visible(session.get(Thread, thread_id, with_for_update=True), caller, thread_id)
+            self._endings.end_waiting(session, thread_id)
             running = session.exec(
                 select(Turn.id).where(Turn.thread_id == thread_id, Turn.status == "running")
             ).first()
-            if running is not None:
-                raise Conflict(f"turn {running} is under way; cancel it first", code="turn_in_progress")
-            self._endings.end_waiting(session, thread_id)
-            thread.deleted_at = self._clock.now_ms()
-            session.add(thread)
+            if running is None:
+                thread.deleted_at = self._clock.now_ms()
+                session.add(thread)
+            return running
 
-        await self._db.write(write)
+        return await self._db.write(write)
 
     async def delete_empty(self, caller: Caller) -> int:
         """Delete the calling key's own threads without messages that are older than a minute."""

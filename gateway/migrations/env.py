@@ -5,7 +5,7 @@ Of several processes that start together one migrates; the others wait and find 
 
 from alembic import context
 
-from gateway.migrations.tables import METADATA
+from gateway.migrations.tables import METADATA, declared_here
 from kit.db import one_at_a_time
 
 with context.config.attributes["engine"].connect() as connection:
@@ -14,6 +14,7 @@ with context.config.attributes["engine"].connect() as connection:
         target_metadata=METADATA,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        include_name=declared_here,
     )
     with context.begin_transaction():
         one_at_a_time(connection, "migration")

@@ -20,9 +20,13 @@ from gateway.accounts.models import ApiKey
 from gateway.billing.billing import Billing
 from gateway.billing.models import LedgerEntry
 from gateway.migrations import migrate
-from gateway.migrations.tables import METADATA
+from gateway.migrations.tables import METADATA, declared_here
+from kit.caller import Caller
 from kit.clock import ManualClock
 from kit.db import Database, parse_database_url, sync_engine
+from threads.models import SearchBacklog, SearchEntry
+from threads.search import Search
+from threads.search_index import SearchFiller
 
 
 def test_migrations_and_models_agree(empty_database_url: str) -> None:
@@ -31,7 +35,9 @@ def test_migrations_and_models_agree(empty_database_url: str) -> None:
     migrate(url)  # a second run changes nothing
     engine = sync_engine(url, writing=False)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_name": declared_here}
+        )
         differences = compare_metadata(context, METADATA)
     engine.dispose()
     assert differences == []
@@ -94,3 +100,37 @@ def test_the_database_refuses_to_change_the_ledger(empty_database_url: str, chan
     with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
         connection.execute(text(change))
     engine.dispose()
+
+
+async def test_threads_from_before_there_was_a_search_are_kept_and_become_searchable(
+    empty_database_url: str,
+) -> None:
+    url = parse_database_url(empty_database_url)
+    migrate(url, to="0008")
+    engine = sync_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO thread (id, account_id, key_id, meta, last_seq, created_at, last_active_at) "
+                "VALUES ('t', 'acct_1', 'k', '{}', 120, 0, 0)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO message (id, account_id, thread_id, seq, role, content, cost_nanos, created_at) "
+                "VALUES (:id, 'acct_1', 't', :seq, 'user', :content, 0, 0)"
+            ),
+            [{"id": f"m{seq}", "seq": seq, "content": f'"word {seq}"'} for seq in range(1, 121)],
+        )
+    engine.dispose()
+    migrate(url)
+    db = Database(empty_database_url)
+    await asyncio.gather(*(SearchFiller(db).fill() for _ in range(3)))
+    caller = Caller("acct_1", "k", "standard")
+    for seq in (1, 60, 120):
+        hits = await Search(db).find(caller, f"word {seq} ", end_user_id=None, thread_id="t", limit=100)
+        assert seq in {hit.message.seq for hit in hits}
+    async with db.session() as session:
+        assert len((await session.exec(select(SearchEntry.id))).all()) == 120
+        assert (await session.exec(select(SearchBacklog))).all() == []
+    await db.close()

@@ -42,6 +42,8 @@ SPEND = {
 SPEND_NOTHING = {
     "/v1/messages/count_tokens": "providers count for nothing",
     "/v1/threads": "",
+    "/v1/threads/import": "copies messages; nothing is asked of a model",
+    "/v1/threads/{thread_id}/fork": "copies messages; nothing is asked of a model",
     "/v1/threads/{thread_id}/turns/{turn_id}/cancel": "settles what was spent",
     "/v1/tools": "",
     "/v1/tools/{tool_id}/rotate-secret": "",
