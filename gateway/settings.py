@@ -98,6 +98,8 @@ class ModelSettings(PriceSettings):
     display_name: str | None = None
     context_window: int | None = Field(default=None, gt=0)
     max_output_tokens: int | None = Field(default=None, gt=0)
+    vision: bool | None = None
+    """Whether it takes images; unset: by its name."""
     tiers: dict[str, PriceSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")

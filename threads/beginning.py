@@ -66,6 +66,7 @@ class Beginning:
             end_user_id=thread.end_user_id or caller.end_user_id,
             status="running",
             params=request.params,
+            context={**thread.context, **request.context},
             tools_mode=request.tools_mode,
             tools=list(request.tools),
             allowed_models=list(caller.models) if caller.models is not None else None,

@@ -11,6 +11,7 @@ from kit.db import Database
 from kit.errors import InvalidRequest
 from kit.ids import new_uuid
 from threads.building import ThreadBuilder
+from threads.context.history import copy_compaction
 from threads.models import Message, Thread
 from threads.store import visible
 
@@ -49,6 +50,7 @@ class Forks:
                 end_user_id=source.end_user_id,
                 title=source.title,
                 meta=source.meta,
+                context=source.context,
                 forked_from=source.id,
                 forked_at_seq=last_seq,
                 last_seq=last_seq,
@@ -56,6 +58,7 @@ class Forks:
                 last_active_at=now,
             )
             self._builder.hide(session, thread)
+            copy_compaction(session, source.id, thread.id, last_seq)
             return thread
 
         thread = await self._db.write(write)
@@ -70,7 +73,8 @@ class Forks:
 def _copy_messages(session: Session, *, from_id: str, to_id: str, after: int, until: int) -> None:
     """Inside the database: those with ``after < seq <= until``."""
     copied = [
-        "account_id", "seq", "role", "content", "usage", "stop_reason", "model", "cost_nanos", "created_at",
+        "account_id", "seq", "role", "content", "usage", "stop_reason", "model", "provider", "cost_nanos",
+        "created_at",
     ]  # fmt: skip
     table = Message.__table__  # type: ignore[attr-defined]
     rows = select(_new_message_id(session), literal(to_id), *[table.c[name] for name in copied]).where(

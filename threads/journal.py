@@ -26,7 +26,7 @@ from threads.beginning import Beginning
 from threads.ending import Endings
 from threads.leases import Leases
 from threads.model_client import StepCost
-from threads.models import Message, PendingAction, Thread, ToolCallRow, Turn
+from threads.models import Compaction, Message, PendingAction, Thread, ToolCallRow, Turn
 from threads.needs import Need
 from threads.rows import append_message, locked_thread
 from threads.store import visible
@@ -100,10 +100,14 @@ class Journal(Leases):
         model: str | None,
         stop_reason: str | None,
         cost: StepCost,
+        cut: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> Message:
-        """The rows of a finished model step; runs inside its settlement's transaction. Raises LeaseLost."""
+        """The rows of a finished model step; runs inside its settlement's transaction. ``cut`` and
+        ``context`` are how its history was fitted. Raises LeaseLost."""
         self._hold(session, turn)
         thread = locked_thread(session, turn.thread_id)
+        thread.context_cut = dict(cut) if cut is not None else None
         content = storable(content)
         message = append_message(
             session,
@@ -116,6 +120,7 @@ class Journal(Leases):
             usage=dict(cost.usage),
             stop_reason=stop_reason,
             model=model,
+            provider=cost.provider,
             cost_nanos=cost.nanos,
         )
         calls = [block for block in content if block.get("type") == "tool_use"]
@@ -140,9 +145,16 @@ class Journal(Leases):
             iteration=iteration,
             cost_nanos=col(Turn.cost_nanos) + cost.nanos,
             last_seq=message.seq,
+            context_record=dict(context) if context is not None else None,
         )
         reach("turn.step.applied")
         return message
+
+    def record_compaction(self, session: Session, turn: Turn, compaction: Compaction) -> None:
+        """A summary and its cost; runs inside its settlement's transaction. Raises LeaseLost."""
+        self._hold(session, turn)
+        session.add(compaction)
+        self.record_cost(session, turn, compaction.cost_nanos)
 
     async def change_call(self, turn: Turn, call: ToolCallRow, **changes: Any) -> None:
         """Change a tool call's row. Raises LeaseLost."""
@@ -269,17 +281,6 @@ class Journal(Leases):
         self._change(session, turn, last_seq=message.seq)
 
     # --- reading ----------------------------------------------------------------------------------
-
-    async def load(self, turn: Turn) -> tuple[list[Message], list[ToolCallRow]]:
-        """The thread's history, and the tool calls of the turn's current iteration."""
-        query = (
-            select(Message)
-            .where(Message.thread_id == turn.thread_id, Message.seq <= turn.last_seq)
-            .order_by(col(Message.seq))
-        )
-        async with self._db.session() as session:
-            history = list((await session.exec(query)).all())
-        return history, await self.calls_of(turn)
 
     async def calls_of(self, turn: Turn) -> list[ToolCallRow]:
         """The tool calls of the turn's current iteration, in the model's order."""

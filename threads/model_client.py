@@ -29,10 +29,33 @@ class ModelStep:
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """What a step cost in nano-USD, and the usage to show in Anthropic's form."""
+    """What a step cost in nano-USD, the usage to show in Anthropic's form, and who answered."""
 
     nanos: int
     usage: Mapping[str, int]
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a name that a turn calls stands for: one model, or those behind an alias, all of which must do.
+
+    ``tokens_of`` estimates, from above, what a request without its messages takes of the context window;
+    ``message_tokens`` one message. ``models`` names them, so that estimates can be kept."""
+
+    models: frozenset[str]
+    providers: frozenset[str]
+    context_window: int | None
+    """The smallest that is known, in tokens, the answer's included."""
+    default_max_tokens: int
+    """The output limit for a turn that sets none."""
+    native: bool
+    """Whether one of them gets Anthropic's dialect as it is, untranslated."""
+    prompt_caching: bool
+    """Whether one of them heeds cache breakpoints."""
+    vision: bool
+    tokens_of: Callable[[Mapping[str, Any]], int]
+    message_tokens: Callable[[Mapping[str, Any]], int]
 
 
 class LeaseLost(Exception):
@@ -80,8 +103,8 @@ class ModelClient(Protocol):
         its hold; returns its cost in nano-USD, 0 if nothing was billed. Raises what ``record`` raised."""
         ...
 
-    async def default_max_tokens(self, account_id: str, model: str) -> int:
-        """The output limit for a turn of the account that sets none. Raises NotFound, Unsupported."""
+    async def facts(self, account_id: str, model: str) -> ModelFacts:
+        """Raises NotFound, Unsupported."""
         ...
 
 

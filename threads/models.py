@@ -39,6 +39,10 @@ class Thread(SQLModel, table=True):
     meta: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     forked_from: str | None = None
     forked_at_seq: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    context: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Its turns' usual ``context``."""
+    context_cut: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    """Where its newest model step cut the history (see ``context.fitting.Cut``)."""
     last_seq: int = Field(default=0, sa_column=big_int())
     created_at: int = Field(sa_column=big_int())
     last_active_at: int = Field(sa_column=big_int())
@@ -62,6 +66,27 @@ class Message(SQLModel, table=True):
     usage: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     stop_reason: str | None = None
     model: str | None = None
+    provider: str | None = None
+    """Who answered: the maker of the message's signatures."""
+    cost_nanos: int = Field(default=0, sa_column=big_int())
+    created_at: int = Field(sa_column=big_int())
+
+
+class Compaction(SQLModel, table=True):
+    """A summary of a thread's messages up to ``through_seq``, and of the summary before it."""
+
+    __tablename__ = "compaction"
+    __table_args__ = (UniqueConstraint("thread_id", "through_seq"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    thread_id: str = Field(sa_column=reference("thread.id", index=False, cascade=True))
+    turn_id: str | None = None
+    through_seq: int = Field(sa_column=big_int())
+    summary: str = Field(sa_column=Column(Text, nullable=False))
+    model: str | None = None
+    request_id: str | None = None
+    usage: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     cost_nanos: int = Field(default=0, sa_column=big_int())
     created_at: int = Field(sa_column=big_int())
 
@@ -110,6 +135,9 @@ class Turn(SQLModel, table=True):
     end_user_id: str | None = None
     status: str
     params: dict[str, Any] = Field(sa_column=json_column())
+    context: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    context_record: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    """What its newest model step was sent of the history."""
     tools_mode: str = "none"
     tools: list[str] = Field(default_factory=list, sa_column=json_column())
     declined_connectors: list[str] = Field(default_factory=list, sa_column=json_column())

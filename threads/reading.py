@@ -7,7 +7,7 @@ from sqlmodel import col, select
 from kit.caller import Caller
 from kit.db import Database
 from threads.actions import PendingActions
-from threads.context import as_blocks
+from threads.context.repair import as_blocks
 from threads.models import Message, Thread, ToolCallRow, Turn
 from threads.schemas import render_turn
 from threads.store import visible

@@ -12,6 +12,7 @@ from kit.errors import Conflict, InvalidRequest
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 from kit.request_body import check_storable, read_json
+from threads.context.settings import parse_context
 from threads.events import EventHub
 from threads.failure import TurnFailed
 from threads.models import Turn
@@ -25,6 +26,7 @@ from threads.schemas import (
     ToolOutput,
     render_action,
     render_call,
+    render_compaction,
     render_message,
     render_thread,
     render_turn,
@@ -50,7 +52,11 @@ def thread_routes(
     async def create_thread(caller: Standard, body: CreateThread | None = None) -> dict[str, Any]:
         body = body or CreateThread()
         thread = await store.create(
-            caller, end_user_id=body.end_user_id, metadata=body.metadata or {}, thread_id=body.id
+            caller,
+            end_user_id=body.end_user_id,
+            metadata=body.metadata or {},
+            thread_id=body.id,
+            context=parse_context(body.context),
         )
         return render_thread(thread)
 
@@ -74,7 +80,9 @@ def thread_routes(
 
     @router.get("/{thread_id}")
     async def get_thread(thread_id: str, caller: Standard) -> dict[str, Any]:
-        return render_thread(await store.get(caller, thread_id))
+        thread = await store.get(caller, thread_id)
+        compaction = await store.compaction(thread_id)
+        return {**render_thread(thread), "compaction": render_compaction(compaction)}
 
     @router.patch("/{thread_id}")
     async def edit_thread(thread_id: str, body: EditThread, caller: Standard) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def thread_routes(
             "has_more": has_more,
             "next_after_seq": max(seqs) if has_more and order == "asc" else None,
             "next_before_seq": min(seqs) if has_more and order == "desc" else None,
-            "compaction": None,
+            "compaction": render_compaction(await store.compaction(thread_id)),
         }
 
     @router.post("/{thread_id}/messages")

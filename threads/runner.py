@@ -18,6 +18,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, InvalidRequest, PaymentRequired, RateLimited, UpstreamTimeout
 from threads import needs
+from threads.context.window import ContextWindow
 from threads.events import EventHub, LiveTurn
 from threads.failure import error_record
 from threads.journal import Journal
@@ -97,7 +98,8 @@ class TurnRunner:
         self._hub = hub
         self._broker = broker
         self._prefix = event_prefix
-        self._model_step = ModelStepRunner(journal, model, hub)
+        self._window = ContextWindow(db, journal, model, clock)
+        self._model_step = ModelStepRunner(journal, model, self._window, hub)
         self._tool_step = ToolStepRunner(journal, broker, clock)
 
     async def run(self, started: StartedTurn) -> str | None:
@@ -191,16 +193,16 @@ class TurnRunner:
         )
         selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
         toolset = _with_client_tools(turn, await self._broker.toolset(scope, selection))
-        history, calls = await self._journal.load(turn)
-        answered = history[-1].role == "user"
+        context = await self._window.open(turn, thread)
+        answered = context.history[-1].role == "user"
         limit = turn.max_cost_nanos
         return TurnRun(
             turn,
             live,
             scope,
             toolset,
-            history,
-            [] if answered else calls,
+            context,
+            [] if answered else await self._journal.calls_of(turn),
             self._prefix,
             started.woken,
             cancelled_by_owner=lambda: started.cancelled,

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator
 from kit.errors import InvalidRequest
 from kit.money import micros
 from kit.request_body import RequestBody
-from threads.models import Message, PendingAction, Thread, ToolCallRow, Turn
+from threads.context.settings import parse_context
+from threads.models import Compaction, Message, PendingAction, Thread, ToolCallRow, Turn
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_REASON_CHARS = 2_000
@@ -39,6 +40,7 @@ def _too_large(metadata: Mapping[str, Any]) -> bool:
 class CreateThread(RequestBody):
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
     metadata: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
     id: str | None = None
 
     @field_validator("metadata")
@@ -62,6 +64,7 @@ class ForkThread(RequestBody):
 class EditThread(RequestBody):
     title: str | None = Field(default=None, max_length=500)
     metadata: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
 
     @field_validator("metadata")
     @classmethod
@@ -70,8 +73,11 @@ class EditThread(RequestBody):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """The columns to set: a title of null takes it away."""
-        return self.model_dump(include={"title"} & self.model_fields_set)
+        """The columns to set: null takes a title or a context away. Raises InvalidRequest."""
+        changes = self.model_dump(include={"title"} & self.model_fields_set)
+        if "context" in self.model_fields_set:
+            changes["context"] = parse_context(self.context)
+        return changes
 
 
 class ToolOutput(RequestBody):
@@ -104,6 +110,7 @@ def render_thread(thread: Thread) -> dict[str, Any]:
         "end_user_id": thread.end_user_id,
         "title": thread.title,
         "metadata": thread.meta,
+        "context": thread.context,
         "forked_from": thread.forked_from
         and {"thread_id": thread.forked_from, "at_seq": thread.forked_at_seq},
         "created_at": thread.created_at,
@@ -124,6 +131,19 @@ def render_message(message: Message) -> dict[str, Any]:
         "usage": message.usage,
         "cost_micros": micros(message.cost_nanos),
         "created_at": message.created_at,
+    }
+
+
+def render_compaction(compaction: Compaction | None) -> dict[str, Any] | None:
+    if compaction is None:
+        return None
+    return {
+        "summary": compaction.summary,
+        "summarized_through_seq": compaction.through_seq,
+        "model": compaction.model,
+        "turn_id": compaction.turn_id,
+        "cost_micros": micros(compaction.cost_nanos),
+        "created_at": compaction.created_at,
     }
 
 
@@ -154,6 +174,7 @@ def render_turn(
         "max_iterations": turn.max_iterations,
         "hit_max_iterations": turn.hit_max_iterations,
         "cost_micros": micros(turn.cost_nanos),
+        "context": turn.context_record,
         "error": turn.error,
         "actions": [render_action(action) for action in actions or ()],
         "created_at": turn.created_at,

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, delete, select
 from kit.db import Database
 from kit.prepared import Driver, Prepared
 from kit.writer import connection_of
-from threads.context import as_blocks
+from threads.context.repair import as_blocks
 from threads.models import Message, SearchBacklog, SearchEntry, Thread
 from threads.search_terms import account_term, end_user_term, index_terms, thread_term
 

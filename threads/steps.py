@@ -13,7 +13,8 @@ from broker.metering import TurnBudget
 from broker.toolset import Toolset
 from kit.crash_points import reach
 from threads.accumulate import MessageAccumulator, StreamOutOfOrder
-from threads.context import build_context, tool_use_ids
+from threads.context.repair import tool_use_ids
+from threads.context.window import ContextWindow, TurnContext
 from threads.events import EventHub, LiveTurn
 from threads.journal import Journal
 from threads.lost import delivered_of
@@ -41,7 +42,7 @@ class TurnRun:
     live: LiveTurn
     scope: ToolScope
     toolset: Toolset
-    history: list[Message]
+    context: TurnContext
     calls: list[ToolCallRow]
     event_prefix: str
     woken: asyncio.Event
@@ -50,6 +51,10 @@ class TurnRun:
     budget: TurnBudget | None = None
     client_tools_until: float | None = None
     """Until when, by the loop's time, the turn waits here for tools that its caller runs."""
+
+    @property
+    def history(self) -> list[Message]:
+        return self.context.history
 
     def publish(self, event: str, /, **data: Any) -> None:
         """Publish one of our own events, e.g. ``qlaud.tool_dispatch_done``."""
@@ -63,9 +68,10 @@ class TurnRun:
 class ModelStepRunner:
     """Sends the history to the model, shows its answer, and commits it with its settlement."""
 
-    def __init__(self, journal: Journal, model: ModelClient, hub: EventHub) -> None:
+    def __init__(self, journal: Journal, model: ModelClient, window: ContextWindow, hub: EventHub) -> None:
         self._journal = journal
         self._model = model
+        self._window = window
         self._hub = hub
 
     async def settle_lost(self, run: TurnRun) -> None:
@@ -78,7 +84,8 @@ class ModelStepRunner:
         logged, record = await self._hub.log_before(turn.id, turn.attempt), self._cost_of(turn)
         for attempt in attempts:
             delivered = delivered_of(logged.get(attempt, b""), iteration, run.event_prefix)
-            step = await self._step(run, request_id_of(turn, iteration, attempt))
+            body = self._window.as_before(turn, run.context, run.toolset.definitions) if delivered else {}
+            step = self._step(run, request_id_of(turn, iteration, attempt), body)
             turn.cost_nanos += await self._model.settle_lost(step, delivered, record)
             reach("turn.lost.committed")
 
@@ -89,12 +96,13 @@ class ModelStepRunner:
         """
         turn, iteration = run.turn, run.turn.iteration + 1
         request_id = request_id_of(turn, iteration)
-        stream = await self._model.open(await self._step(run, request_id), self._cost_of(turn))
+        prepared = await self._window.prepare(turn, run.context, run.toolset.definitions)
+        stream = await self._model.open(self._step(run, request_id, prepared.body), self._cost_of(turn))
         reach("turn.step.opened")
         on_open()
         if iteration > 1:
             run.publish("iteration_start", iteration=iteration)
-        accumulator = MessageAccumulator(tool_use_ids(run.history))
+        accumulator = MessageAccumulator(run.context.tool_ids | tool_use_ids(run.history))
         try:
             last = await self._show(run, stream, accumulator)
             content = accumulator.content()
@@ -119,6 +127,8 @@ class ModelStepRunner:
                 model=accumulator.model,
                 stop_reason=accumulator.stop_reason,
                 cost=cost,
+                cut=prepared.cut,
+                context=prepared.record,
             )
             return message, cost
 
@@ -169,15 +179,9 @@ class ModelStepRunner:
     def _cost_of(self, turn: Turn) -> CostRecorder:
         return lambda session, nanos: self._journal.record_cost(session, turn, nanos)
 
-    async def _step(self, run: TurnRun, request_id: str) -> ModelStep:
+    @staticmethod
+    def _step(run: TurnRun, request_id: str, body: dict[str, Any]) -> ModelStep:
         turn = run.turn
-        body = {
-            "max_tokens": await self._model.default_max_tokens(turn.account_id, turn.params["model"]),
-            **turn.params,
-            "messages": build_context(run.history),
-        }
-        if run.toolset.definitions:
-            body["tools"] = run.toolset.definitions
         return ModelStep(
             request_id=request_id,
             account_id=turn.account_id,

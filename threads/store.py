@@ -12,8 +12,9 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_uuid
+from threads.context.history import newest_compaction
 from threads.ending import BUSY, Endings
-from threads.models import Message, Thread, Turn
+from threads.models import Compaction, Message, Thread, Turn
 from threads.schemas import check_metadata
 
 EMPTY_THREAD_AGE_MS = 60_000
@@ -26,7 +27,13 @@ class ThreadStore:
         self._endings = endings or Endings(clock)
 
     async def create(
-        self, caller: Caller, *, end_user_id: str | None, metadata: dict[str, Any], thread_id: str | None
+        self,
+        caller: Caller,
+        *,
+        end_user_id: str | None,
+        metadata: dict[str, Any],
+        thread_id: str | None,
+        context: dict[str, Any] | None = None,
     ) -> Thread:
         """Raises Conflict if the id is taken, PermissionDenied if the key is bound to another end user."""
         now = self._clock.now_ms()
@@ -36,6 +43,7 @@ class ThreadStore:
             key_id=caller.key_id,
             end_user_id=caller.acting_for(end_user_id),
             meta=metadata,
+            context=context or {},
             created_at=now,
             last_active_at=now,
         )
@@ -49,6 +57,10 @@ class ThreadStore:
         """Raises NotFound unless the thread is the caller's and not deleted."""
         async with self._db.session() as session:
             return visible(await session.get(Thread, thread_id), caller, thread_id)
+
+    async def compaction(self, thread_id: str) -> Compaction | None:
+        """The newest summary of a thread that the caller has been found to see."""
+        return await newest_compaction(self._db, thread_id)
 
     async def page(
         self,
@@ -86,7 +98,7 @@ class ThreadStore:
     async def edit(
         self, caller: Caller, thread_id: str, *, changes: Mapping[str, Any], metadata: Mapping[str, Any]
     ) -> Thread:
-        """Set ``changes`` (the title); merge metadata one level deep, where null deletes a key.
+        """Set ``changes`` (the title, the context); merge metadata one level deep, where null deletes a key.
 
         Raises NotFound, InvalidRequest if the metadata would become too large.
         """

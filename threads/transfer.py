@@ -22,6 +22,7 @@ from kit.ids import new_id, new_uuid
 from kit.json import NOT_JSON, unstorable_place
 from kit.request_body import UNSTORABLE, RequestBody
 from threads.building import ThreadBuilder
+from threads.context.settings import parse_context
 from threads.models import Message, Thread
 from threads.schemas import CreateThread, render_message, render_thread
 from threads.store import visible
@@ -100,6 +101,7 @@ class Transfer:
             end_user_id=caller.acting_for(header.end_user_id),
             title=header.title,
             meta=header.metadata or {},
+            context=parse_context(header.context),
             last_seq=lines.count,
             created_at=created_at,
             last_active_at=now if header.last_active_at is None else max(created_at, header.last_active_at),

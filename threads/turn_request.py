@@ -9,6 +9,7 @@ from broker.names import MODEL_NAME
 from broker.schema import check_schema
 from kit.errors import InvalidRequest, Unsupported
 from kit.money import nanos_from_usd
+from threads.context.settings import parse_context
 from threads.models import DAY_MS, HOUR_MS
 
 DEFAULT_MAX_ITERATIONS = 16
@@ -38,6 +39,7 @@ _OWN_FIELDS = frozenset(
         "on_insufficient_funds",
         "background",
         "tool_approval",
+        "context",
         "stream",
         "messages",
     }
@@ -55,6 +57,7 @@ class TurnRequest:
 
     content: str | list[dict[str, Any]]
     params: dict[str, Any]
+    context: dict[str, Any]
     tools_mode: str
     tools: tuple[str, ...]
     max_iterations: int
@@ -91,6 +94,7 @@ def parse_turn(body: Mapping[str, Any]) -> TurnRequest:
     return TurnRequest(
         content=_content(body.get("content")),
         params=params,
+        context=parse_context(body.get("context")),
         tools_mode=_mode(body.get("tools_mode"), tools),
         tools=tools,
         max_iterations=_count(body, "max_iterations", DEFAULT_MAX_ITERATIONS, 1, MAX_ITERATIONS),

@@ -16,6 +16,7 @@ from genai_prices import types as genai
 from gateway.billing.prices import ModelPrice
 from gateway.inference.price_list import configured_price, listed_price, sells
 from gateway.inference.providers import SIM, Provider, known_provider_names
+from gateway.inference.sight import sees
 from gateway.settings import AliasSettings, BadSettings, ModelSettings, Settings
 from kit.clock import Clock
 from kit.errors import NotFound, Unsupported
@@ -38,6 +39,13 @@ class Model:
     display_name: str
     context_window: int | None = None
     max_output_tokens: int | None = None
+    vision: bool | None = None
+    """As the settings say."""
+
+    @property
+    def sees(self) -> bool:
+        """Whether it takes images."""
+        return sees(self.upstream_name) if self.vision is None else self.vision
 
     @property
     def output_limit(self) -> int:
@@ -216,4 +224,5 @@ def _from_settings(slug: str, own: ModelSettings, provider: Provider) -> Model:
         display_name=own.display_name or slug,
         context_window=own.context_window,
         max_output_tokens=own.max_output_tokens,
+        vision=own.vision,
     )

@@ -1,6 +1,6 @@
 """The model of the turn engine: the metered inference behind the protocol that ``threads`` defines."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,7 +11,9 @@ from gateway.billing.operations import Budget, CallOutcome, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.frames import FrameSplitter, data_lines
 from gateway.inference.dialects.registry import ANTHROPIC
+from gateway.inference.estimate import Family, family_of, tokens_in_window
 from gateway.inference.inference import Inference
+from gateway.inference.models import Model
 from gateway.inference.open_call import OpenCall
 from gateway.inference.passage import in_clients_form
 from gateway.inference.plan import CallPlan
@@ -19,7 +21,15 @@ from gateway.inference.upstream import ProviderRefused
 from kit.errors import HeddleError
 from kit.json import NOT_JSON
 from kit.money import Nanos
-from threads.model_client import CostRecorder, LeaseLost, ModelStep, ModelStream, ModelStreamBroke, StepCost
+from threads.model_client import (
+    CostRecorder,
+    LeaseLost,
+    ModelFacts,
+    ModelStep,
+    ModelStream,
+    ModelStreamBroke,
+    StepCost,
+)
 
 T = TypeVar("T")
 
@@ -33,10 +43,27 @@ class TurnModel:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
-    async def default_max_tokens(self, account_id: str, model: str) -> int:
+    async def facts(self, account_id: str, model: str) -> ModelFacts:
         catalog, _ = await self._inference.models_of(account_id)
-        limits = [found.max_output_tokens or DEFAULT_MAX_TOKENS for found in catalog.candidates(model)]
-        return min(*limits, DEFAULT_MAX_TOKENS)
+        found = catalog.candidates(model)
+        families = {_family(one) for one in found}
+        limits = [one.max_output_tokens or DEFAULT_MAX_TOKENS for one in found]
+        window = min((one.context_window for one in found if one.context_window), default=None)
+        if window is not None:
+            limits.append(window // 4)
+        return ModelFacts(
+            models=frozenset(one.slug for one in found),
+            providers=frozenset(_provider(one) for one in found),
+            context_window=window,
+            default_max_tokens=max(1, min(*limits, DEFAULT_MAX_TOKENS)),
+            native=any(ANTHROPIC.name in one.provider.base_urls for one in found),
+            prompt_caching=any(_heeds_breakpoints(one) for one in found),
+            vision=all(one.sees for one in found),
+            tokens_of=lambda body: max(
+                tokens_in_window({**body, "messages": []}, family) for family in families
+            ),
+            message_tokens=lambda message: max(_message_tokens(message, family) for family in families),
+        )
 
     async def open(self, step: ModelStep, record: CostRecorder) -> ModelStream:
         plan = await self._plan(step)
@@ -92,7 +119,9 @@ class TurnModel:
         )
 
     async def _plan(self, step: ModelStep) -> CallPlan:
-        raw = msgspec.json.encode({**step.body, "stream": True})
+        # Keys in one order: databases have their own, and a provider's cache knows a prefix by its text.
+        messages = msgspec.Raw(msgspec.json.encode(step.body["messages"], order="deterministic"))
+        raw = msgspec.json.encode({**step.body, "messages": messages, "stream": True})
         return await self._inference.plan(ANTHROPIC, raw, step.account_id, allowed_models=step.allowed_models)
 
 
@@ -117,7 +146,8 @@ class _Stream:
     async def commit(self, record: Callable[[Session, StepCost], T]) -> T:
         usage = self._call.usage()
         price = self._call.model.price
-        cost = StepCost(cost_of(usage, price, self._call.plan.markup).nanos, _anthropic_usage(usage))
+        nanos = cost_of(usage, price, self._call.plan.markup).nanos
+        cost = StepCost(nanos, _anthropic_usage(usage), _provider(self._call.model))
         settled = await self._call.settle_stream(rider=lambda session: record(session, cost))
         if settled.replayed:
             raise LeaseLost(self._call.admitted.request_id)
@@ -131,6 +161,24 @@ class _Stream:
             client_gone=not call.broke, rider=lambda session: record(session, nanos)
         )
         return 0 if settled.replayed else nanos
+
+
+def _provider(model: Model) -> str:
+    return model.provider.stands_in_for or model.provider.name
+
+
+def _heeds_breakpoints(model: Model) -> bool:
+    return ANTHROPIC.name in model.provider.base_urls or model.provider.quirks.cache_control
+
+
+def _family(model: Model) -> Family:
+    spoken = list(model.provider.base_urls)
+    dialect = ANTHROPIC.name if ANTHROPIC.name in spoken else spoken[0]
+    return family_of(dialect, _provider(model), model.upstream_name)
+
+
+def _message_tokens(message: Mapping[str, Any], family: Family) -> int:
+    return tokens_in_window({"messages": [message]}, family) - tokens_in_window({"messages": []}, family)
 
 
 def _decode(data: bytes) -> dict[str, Any]:

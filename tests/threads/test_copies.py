@@ -10,7 +10,7 @@ from sqlmodel import select
 from kit.caller import Caller
 from kit.errors import InvalidRequest, NotFound, PermissionDenied
 from tests.threads.library import OWNER, Library, jsonl
-from threads.context import build_context
+from threads.context.repair import as_blocks, build_context
 from threads.fork import MESSAGES_AT_ONCE as FORKED_AT_ONCE
 from threads.models import Message
 from threads.transfer import MESSAGES_AT_ONCE, Lines
@@ -48,7 +48,9 @@ async def test_a_fork_has_the_history_up_to_there_and_a_life_of_its_own(library:
 async def test_a_fork_between_a_call_and_its_result_is_mended_when_a_model_reads_it(library: Library) -> None:
     source = await library.thread("one", CALL, ANSWER, "four")
     fork = await library.forks.fork(OWNER, source.id, at_seq=2)
-    context = build_context(await library.messages(fork))
+    context = build_context(
+        [(message.role, as_blocks(message.content)) for message in await library.messages(fork)]
+    )
     assert [message["role"] for message in context] == ["user", "assistant", "user"]
     assert (context[-1]["content"][0]["tool_use_id"], context[-1]["content"][0]["is_error"]) == (
         "toolu_1",

@@ -10,9 +10,9 @@ from kit.caller import Caller
 from kit.errors import InvalidRequest, NotFound, PermissionDenied
 from tests.threads.library import OWNER, Library
 from threads.journal import Journal
-from threads.turn_request import parse_turn
 from threads.search import CANDIDATES
 from threads.search_terms import STRETCH
+from threads.turn_request import parse_turn
 
 
 async def test_messages_are_found_by_their_texts_and_their_tools_answers_only(library: Library) -> None:

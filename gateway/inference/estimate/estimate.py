@@ -36,11 +36,24 @@ class InputEstimate:
         return min(total, context_window) if context_window else total
 
 
+def tokens_in_window(body: Mapping[str, Any], family: Family) -> int:
+    """What a request takes of its model's context window: a little above what is told from the request. What
+    is not in it is taken at a middling value, for a bound would leave no room for anything else."""
+    found = contents_of(body)
+    tokens = _tokens(found, family)
+    for media in found.media:
+        most, known = family.media_tokens(media)
+        told = known or (media.kind == "document" and media.data is not None)
+        tokens += most if told else min(most, MEDIA_TOKENS)
+    tokens += sum(provider_tool(kind).instructions for kind in found.tools.at_provider)
+    return math.ceil(tokens)
+
+
 def estimate_input(body: Mapping[str, Any], family: Family) -> InputEstimate:
     """The input tokens that a model of the family will be said to have read, for a parsed request body of any
     dialect and any shape."""
     found = contents_of(body)
-    tokens = family.text * _text(found.texts + found.tools.texts) + _around(found, family)
+    tokens = _tokens(found, family)
     set_aside = 0.0
     for media in found.media:
         most, known = family.media_tokens(media)
@@ -53,6 +66,11 @@ def estimate_input(body: Mapping[str, Any], family: Family) -> InputEstimate:
     tokens += sum(tool.instructions for tool in tools)
     set_aside += sum(tool.results + tool.rereads * tokens for tool in tools)
     return InputEstimate(math.ceil(tokens), math.ceil(set_aside))
+
+
+def _tokens(found: Contents, family: Family) -> float:
+    """Of all but media and the provider's tools."""
+    return family.text * _text(found.texts + found.tools.texts) + _around(found, family)
 
 
 def _around(found: Contents, family: Family) -> float:
