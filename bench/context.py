@@ -5,6 +5,7 @@ repaired and marked for a model of 200,000 tokens, as before each step. CPU time
 """
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from statistics import median
@@ -77,7 +78,8 @@ async def main() -> None:
         params={"model": "m", "system": _WORDS}, user_seq=MESSAGES + 1, last_seq=MESSAGES + 1,
         created_at=0, updated_at=0,
     )  # fmt: skip
-    db, clock = Database("sqlite://"), SystemClock()
+    folder = tempfile.TemporaryDirectory()
+    db, clock = Database(f"sqlite:///{folder.name}/unused.db"), SystemClock()
     journal = Journal(db, clock, "bench")
     print("| window | messages sent | first step, ms | later steps, ms | as JSON, ms |")
     print("|--:|--:|--:|--:|--:|")
@@ -104,6 +106,7 @@ async def main() -> None:
         json = await measured(encoded)
         print(f"| {tokens:,} | {len(body['messages'])} | {first:.2f} | {later:.2f} | {json:.2f} |")
     await db.close()
+    folder.cleanup()
 
 
 if __name__ == "__main__":
