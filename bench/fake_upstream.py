@@ -2,8 +2,10 @@
 
 It answers any ``POST``: a JSON body of 1 KB; with ``"stream":true`` in the request a stream of 100 events;
 with ``paced`` in the request the same stream with 5 ms between the events, each in a segment of its own;
-with ``idle`` in the request the stream's first events, and then nothing until the other side hangs up.
-The dialect follows the path.
+with ``idle`` in the request the stream's first events, and then nothing until the other side hangs up;
+with the tool ``bench_tool`` and no result of it, a call of that tool. The dialect follows the path.
+
+It is that tool's webhook, too: ``POST /bench_tool`` gets a short output.
 """
 
 import asyncio
@@ -77,6 +79,31 @@ def _anthropic_events() -> list[bytes]:
     ]
 
 
+def _anthropic_call() -> list[bytes]:
+    usage = {"input_tokens": 25, "output_tokens": 20}
+    message: dict[str, object] = {
+        "model": "claude-haiku-4-5", "id": "msg_bench", "type": "message", "role": "assistant", "content": [],
+        "stop_reason": None, "stop_sequence": None, "usage": usage,
+    }  # fmt: skip
+    ending = {"stop_reason": "tool_use", "stop_sequence": None}
+    block = {"type": "tool_use", "id": "toolu_bench", "name": "bench_tool", "input": {}}
+    datas: list[dict[str, object]] = [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "input_json_delta", "partial_json": '{"at":"noon"}'},
+        },
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": ending, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    return [
+        b"event: %s\ndata: %s\n\n" % (str(data["type"]).encode(), msgspec.json.encode(data)) for data in datas
+    ]
+
+
 def _openai_events() -> list[bytes]:
     head = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_767_225_600,
             "model": "gpt-4o-mini"}  # fmt: skip
@@ -111,6 +138,8 @@ class _Dialect:
 
 ANTHROPIC = _Dialect(_anthropic_whole(), _anthropic_events())
 OPENAI = _Dialect(_openai_whole(), _openai_events())
+TOOL_CALL = b"".join([_STREAM_HEAD, *_chunks(_anthropic_call()), _LAST_CHUNK])
+TOOL_OUTPUT = _whole_response(b'{"output":"the weather is fine"}')
 
 
 class FakeUpstream(asyncio.Protocol):
@@ -136,7 +165,11 @@ class FakeUpstream(asyncio.Protocol):
 
     def _answer(self, request: bytes) -> None:
         dialect = OPENAI if b"/chat/completions" in request[:100] else ANTHROPIC
-        if b'"stream":true' not in request:
+        if b"/bench_tool" in request[:100]:
+            self._transport.write(TOOL_OUTPUT)
+        elif b'"bench_tool"' in request and b'"tool_result"' not in request:
+            self._transport.write(TOOL_CALL)
+        elif b'"stream":true' not in request:
             self._transport.write(dialect.whole)
         elif b"idle" in request:
             self._transport.write(b"".join([_STREAM_HEAD, *dialect.chunks[:IDLE_EVENTS]]))

@@ -46,7 +46,7 @@ class BadAnswer(RuntimeError):
     """The server did not answer as it must; the message holds the beginning of what it sent."""
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """Sends one request at a time and knows when its answer is complete."""
 
     def __init__(self, ends_with: bytes) -> None:
@@ -119,31 +119,31 @@ async def measure(load: Load) -> Measured:
         )
     latencies: list[float] = []
     server = psutil.Process(load.server_pid)
-    cpu_before = _cpu_s(server)
+    cpu_before = cpu_seconds(server)
     started = time.perf_counter()
     async with asyncio.timeout(load.seconds + ANSWER_TIMEOUT_S):
         await asyncio.gather(
             *(_until(one, request, started + load.seconds, latencies) for one in connections)
         )
     took = time.perf_counter() - started
-    cpu_s = _cpu_s(server) - cpu_before
+    cpu_s = cpu_seconds(server) - cpu_before
     for one in connections:
         one.transport.close()
     return _summary(latencies, took, cpu_s)
 
 
-async def _connect(load: Load, host: str, port: int) -> _Connection:
+async def _connect(load: Load, host: str, port: int) -> Connection:
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: _Connection(load.ends_with.encode()), host, port)
+    _, connection = await loop.create_connection(lambda: Connection(load.ends_with.encode()), host, port)
     return connection
 
 
-async def _repeat(connection: _Connection, request: bytes, times: int) -> None:
+async def _repeat(connection: Connection, request: bytes, times: int) -> None:
     for _ in range(times):
         await connection.ask(request)
 
 
-async def _until(connection: _Connection, request: bytes, end: float, latencies: list[float]) -> None:
+async def _until(connection: Connection, request: bytes, end: float, latencies: list[float]) -> None:
     now = time.perf_counter()
     while now < end:
         await connection.ask(request)
@@ -162,7 +162,8 @@ def _summary(latencies: list[float], took: float, cpu_s: float) -> Measured:
     )
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
+    """Used so far: all threads, user and system."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
