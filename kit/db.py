@@ -5,6 +5,7 @@ group-commits them (``kit.writer``); durability is full on both: ``synchronous=F
 """
 
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,11 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kit.sqlite_reads import ReadConnection
 from kit.writer import GroupCommitWriter
 
 T = TypeVar("T")
 
 SQLITE_BUSY_TIMEOUT_MS = 10_000
+SQLITE_PRAGMAS = (
+    f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+)
 POSTGRES_WRITER_THREADS = 4
 READ_POOL_SIZE = 8
 
@@ -55,8 +63,15 @@ def sync_engine(url: URL, *, writing: bool = True, pool_size: int = 1) -> Engine
 
 def _async_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=READ_POOL_SIZE)
-        _tune_sqlite(engine.sync_engine, begin="BEGIN")
+        path, threads = str(url.database), ThreadPoolExecutor(READ_POOL_SIZE, "heddle-reader")
+
+        async def connect(*_arguments: Any, **_options: Any) -> ReadConnection:
+            return ReadConnection(path, SQLITE_PRAGMAS, threads)
+
+        engine = create_async_engine(
+            url.set(drivername="sqlite+aiosqlite"), pool_size=READ_POOL_SIZE, async_creator=connect
+        )
+        _begin_with(engine.sync_engine, "BEGIN")
         return engine
     return create_async_engine(url, pool_size=READ_POOL_SIZE, max_overflow=8, pool_pre_ping=True)
 
@@ -68,15 +83,14 @@ def _tune_sqlite(engine: Engine, *, begin: str) -> None:
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-        ):
+        for pragma in SQLITE_PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    _begin_with(engine, begin)
+
+
+def _begin_with(engine: Engine, begin: str) -> None:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Any) -> None:
         connection.connection.cursor().execute(begin)
