@@ -39,7 +39,9 @@ async def furnish(heddle: Served, client: httpx.AsyncClient, mode: str) -> Side:
     await client.put(f"/v1/end-users/{user}", json={"budget_usd": 3})
     thread = (await client.post("/v1/threads", json={"metadata": {"of": mode}})).json()["id"]
     path = f"/v1/threads/{thread}"
-    turn = (await client.post(f"{path}/messages", json={"model": "sim-small", "content": "hi"})).json()
+    pick = {"name": "pick", "description": "Pick", "input_schema": {"type": "object"}}
+    asked = {"model": "sim-small", "content": "use pick", "client_tools": [pick]}
+    turn = (await client.post(f"{path}/messages", json=asked)).json()
     tool = {"name": f"tool_of_{mode}", "description": "t", "input_schema": {"type": "object"}}
     tool = (await client.post("/v1/tools", json={**tool, "webhook_url": "http://127.0.0.1:1/"})).json()
     ids = {
@@ -47,6 +49,7 @@ async def furnish(heddle: Served, client: httpx.AsyncClient, mode: str) -> Side:
         "end_user_id": user,
         "thread_id": thread,
         "turn_id": turn["turn_id"],
+        "tool_use_id": turn["actions"][0]["tool_use_id"],
         "tool_id": tool["id"],
         "server_id": "mcp_0",
         "connection_id": "conn_0",
@@ -86,11 +89,11 @@ async def walk(path: str, method: str, one: Side, other: Side) -> None:
         return  # these make something of one's own
     url = path.format(**other.ids)
     body = (
-        {"content": "hi", "model": "sim-small", "actions": [{"id": "act_0", "type": "deny"}]}
+        {"content": "hi", "output": "x", "model": "sim-small", "actions": [{"id": "act_0", "type": "deny"}]}
         if method != "get"
         else None
     )
-    answer = await one.client.request(method, url, json=body)
+    answer = await one.client.request(method, url, json=body, params={"q": "hi"})
     for text in other.secrets:  # what was asked for by name may be repeated
         assert text in url or text not in answer.text, (method, path)
     if path.startswith("/v1/end-users/"):
