@@ -12,7 +12,7 @@ from kit.ids import new_id
 from threads.ending import BUSY, Endings
 from threads.leases import LEASE_MS
 from threads.models import Thread, Turn
-from threads.rows import append_message
+from threads.rows import TURNS, ThreadHead, append_message
 from threads.store import visible
 from threads.turn_request import TurnRequest
 
@@ -88,9 +88,11 @@ class Beginning:
         now = self._clock.now_ms()
         turn.lease_owner, turn.lease_until = self._owner, now + LEASE_MS
         turn.deadline_at = now + turn.max_duration_ms
-        session.add(turn)
-        session.flush()
-        append_message(session, thread, turn.id, "user", request.content, now_ms=now)
+        TURNS.insert(session, [turn])
+        head = ThreadHead(
+            thread.id, thread.account_id, thread.end_user_id, thread.last_seq, thread.last_active_at
+        )
+        append_message(session, head, turn.id, "user", request.content, now_ms=now)
 
     def _queue(self, session: Session, turn: Turn, request: TurnRequest, busy: Turn) -> None:
         """Let the turn wait for the busy one. Raises Conflict if it may not."""

@@ -9,17 +9,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import bindparam
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select, update
 
 from kit.clock import Clock
+from kit.prepared import Driver, Prepared
+from kit.writer import connection_of
 from threads.events import log_frames
 from threads.models import PendingAction, Turn
-from threads.rows import append_message, locked_thread, locked_turn
+from threads.rows import TURNS, append_message, locked_thread, locked_turn
 from threads.turn_events import done_event, error_event
 
 BUSY = ("running", "requires_action")
 """The states of a turn that has its thread for itself."""
 ENDED = ("completed", "failed", "cancelled")
+
+
+_TURN: Any = Turn.__table__  # type: ignore[attr-defined]
+_next_queued = Prepared(
+    select_columns(_TURN.c.id).where(
+        _TURN.c.thread_id == bindparam("thread_id"), _TURN.c.status == bindparam("status")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +61,19 @@ class Endings:
         """A turn has ended by its own process, which tells its stream. Returns the turn that may be taken
         next."""
         now = self._clock.now_ms()
-        session.exec(
-            update(Turn)
-            .where(col(Turn.id) == turn.id)
-            .values(
-                status=status,
-                error=dict(error) if error is not None else None,
-                hit_max_iterations=hit_max_iterations,
-                queued_content=None,
-                lease_owner=None,
-                lease_until=0,
-                finished_at=now,
-                updated_at=now,
-            )
+        TURNS.update(
+            session,
+            turn.id,
+            {
+                "status": status,
+                "error": dict(error) if error is not None else None,
+                "hit_max_iterations": hit_max_iterations,
+                "queued_content": None,
+                "lease_owner": None,
+                "lease_until": 0,
+                "finished_at": now,
+                "updated_at": now,
+            },
         )
         if status != "completed":
             session.exec(
@@ -115,6 +127,10 @@ class Endings:
         A turn that interrupts goes before those that wait their turn. One that was itself interrupted before
         it began leaves its message, and ends.
         """
+        if not _next_queued.rows(
+            Driver.of(connection_of(session)), {"thread_id": thread_id, "status": "queued"}
+        ):
+            return None
         queued = session.exec(
             select(Turn)
             .where(Turn.thread_id == thread_id, Turn.status == "queued")
@@ -122,8 +138,6 @@ class Endings:
             .with_for_update()
             .execution_options(populate_existing=True)
         ).all()
-        if not queued:
-            return None
         thread, now = locked_thread(session, thread_id), self._clock.now_ms()
         for number, turn in enumerate(queued):
             message = append_message(session, thread, turn.id, "user", turn.queued_content, now_ms=now)

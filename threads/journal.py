@@ -13,7 +13,7 @@ Invariants:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, col, select
 
 from kit.caller import Caller
 from kit.clock import Clock
@@ -28,7 +28,7 @@ from threads.leases import Leases
 from threads.model_client import StepCost
 from threads.models import Compaction, Message, PendingAction, Thread, ToolCallRow, Turn
 from threads.needs import Need
-from threads.rows import append_message, locked_thread
+from threads.rows import CALLS, TURNS, append_message, locked_thread, take_last_message_back
 from threads.store import visible
 from threads.turn_request import TurnRequest
 
@@ -78,13 +78,7 @@ class Journal(Leases):
             self._hold(session, turn)
             thread = locked_thread(session, turn.thread_id)
             if thread.last_seq == turn.user_seq:
-                message = session.exec(
-                    select(Message).where(Message.thread_id == thread.id, Message.seq == turn.user_seq)
-                ).one()
-                session.delete(message)
-                thread.last_seq -= 1
-                session.add(thread)
-                session.flush()
+                take_last_message_back(session, thread)
             return self._endings.end(session, turn, "failed", error=error)
 
         return await self._db.write(write)
@@ -107,7 +101,6 @@ class Journal(Leases):
         ``context`` are how its history was fitted. Raises LeaseLost."""
         self._hold(session, turn)
         thread = locked_thread(session, turn.thread_id)
-        thread.context_cut = dict(cut) if cut is not None else None
         content = storable(content)
         message = append_message(
             session,
@@ -116,6 +109,7 @@ class Journal(Leases):
             "assistant",
             content,
             now_ms=self._clock.now_ms(),
+            of_thread={"context_cut": dict(cut) if cut is not None else None},
             request_id=request_id,
             usage=dict(cost.usage),
             stop_reason=stop_reason,
@@ -124,26 +118,26 @@ class Journal(Leases):
             cost_nanos=cost.nanos,
         )
         calls = [block for block in content if block.get("type") == "tool_use"]
-        for position, block in enumerate(calls):
-            arguments = block.get("input")
-            session.add(
-                ToolCallRow(
-                    id=new_id("call"),
-                    account_id=turn.account_id,
-                    turn_id=turn.id,
-                    iteration=iteration,
-                    position=position,
-                    tool_use_id=block["id"],
-                    name=block["name"],
-                    input=arguments if isinstance(arguments, dict) else {},
-                    created_at=self._clock.now_ms(),
-                )
+        rows = [
+            ToolCallRow(
+                id=new_id("call"),
+                account_id=turn.account_id,
+                turn_id=turn.id,
+                iteration=iteration,
+                position=position,
+                tool_use_id=block["id"],
+                name=block["name"],
+                input=block["input"] if isinstance(block.get("input"), dict) else {},
+                created_at=self._clock.now_ms(),
             )
+            for position, block in enumerate(calls)
+        ]
+        CALLS.insert(session, rows)
         self._change(
             session,
             turn,
+            nanos=cost.nanos,
             iteration=iteration,
-            cost_nanos=col(Turn.cost_nanos) + cost.nanos,
             last_seq=message.seq,
             context_record=dict(context) if context is not None else None,
         )
@@ -168,9 +162,9 @@ class Journal(Leases):
         """Change a tool call's row, and add what it cost to its turn's; runs inside the transaction that
         charges it, if it costs something. Raises LeaseLost."""
         self._hold(session, turn)
-        session.exec(update(ToolCallRow).where(col(ToolCallRow.id) == call.id).values(**changes))
+        CALLS.update(session, call.id, changes)
         if nanos:  # calls end side by side: each adds to what the row says
-            self._change(session, turn, cost_nanos=Turn.cost_nanos + nanos)
+            self._change(session, turn, nanos=nanos)
 
     async def append_results(self, turn: Turn, calls: list[ToolCallRow]) -> Message:
         """All calls of an iteration are done: their results become the next user message."""
@@ -264,7 +258,7 @@ class Journal(Leases):
     def record_cost(self, session: Session, turn: Turn, nanos: int) -> None:
         """Money that a call of the turn cost although it left no message; runs inside its settlement's
         transaction. It is added whoever has the lease by now: what was spent was spent."""
-        self._change(session, turn, cost_nanos=col(Turn.cost_nanos) + nanos)
+        self._change(session, turn, nanos=nanos)
 
     def record_delivered(
         self, session: Session, turn: Turn, content: list[dict[str, Any]], *, model: str | None, nanos: int
@@ -275,7 +269,7 @@ class Journal(Leases):
         if not self._holds(session, turn):
             return
         thread, now = locked_thread(session, turn.thread_id), self._clock.now_ms()
-        columns = {"stop_reason": "cancelled", "model": model, "cost_nanos": nanos}
+        columns: dict[str, Any] = {"stop_reason": "cancelled", "model": model, "cost_nanos": nanos}
         kept = storable(content)
         message = append_message(session, thread, turn.id, "assistant", kept, now_ms=now, **columns)
         self._change(session, turn, last_seq=message.seq)
@@ -301,6 +295,7 @@ class Journal(Leases):
             raise NotFound(f"turn {turn_id} not found")
         return turn
 
-    def _change(self, session: Session, turn: Turn, **changes: Any) -> None:
+    def _change(self, session: Session, turn: Turn, *, nanos: int = 0, **changes: Any) -> None:
+        """``nanos`` are added to what the turn has cost."""
         changes["updated_at"] = self._clock.now_ms()
-        session.exec(update(Turn).where(col(Turn.id) == turn.id).values(**changes))
+        TURNS.update(session, turn.id, changes, cost_nanos=nanos)

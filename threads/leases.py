@@ -1,15 +1,27 @@
 """Who works on a turn: leases in its row, renewed while its process lives, taken over when they run out."""
 
-from sqlalchemy import true
+from typing import Any
+
+from sqlalchemy import bindparam, true
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select, update
 
 from kit.clock import Clock
 from kit.crash_points import reach
 from kit.db import Database
+from kit.prepared import Driver, Prepared
+from kit.writer import connection_of
 from threads.model_client import LeaseLost
 from threads.models import Turn
 
 LEASE_MS = 30_000
+
+_TURN: Any = Turn.__table__  # type: ignore[attr-defined]
+_lock_turn = Prepared(
+    select_columns(_TURN.c.lease_owner, _TURN.c.attempt, _TURN.c.status)
+    .where(_TURN.c.id == bindparam("turn_id"))
+    .with_for_update()
+)
 
 
 class Leases:
@@ -102,7 +114,6 @@ class Leases:
             raise LeaseLost(turn.id)
 
     def _holds(self, session: Session, turn: Turn) -> bool:
-        row = session.exec(
-            select(Turn.lease_owner, Turn.attempt, Turn.status).where(Turn.id == turn.id).with_for_update()
-        ).first()
-        return row is not None and tuple(row) == (self.owner, turn.attempt, "running")
+        session.flush()
+        rows = _lock_turn.rows(Driver.of(connection_of(session)), {"turn_id": turn.id})
+        return [tuple(row) for row in rows] == [(self.owner, turn.attempt, "running")]

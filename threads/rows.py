@@ -1,12 +1,45 @@
 """Rows that several transactions of the package lock and write."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import bindparam
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, select
 
 from kit.ids import new_id
-from threads.models import Message, Thread, Turn
+from kit.prepared import Driver, Prepared
+from kit.table_writes import TableWrites
+from kit.writer import connection_of
+from threads.models import Message, Thread, ToolCallRow, Turn
 from threads.search_index import add_entries
+
+TURNS, CALLS = TableWrites(Turn), TableWrites(ToolCallRow)
+_MESSAGES, _THREADS = TableWrites(Message), TableWrites(Thread)
+
+_THREAD: Any = Thread.__table__  # type: ignore[attr-defined]
+_lock_thread = Prepared(
+    select_columns(
+        _THREAD.c.id,
+        _THREAD.c.account_id,
+        _THREAD.c.end_user_id,
+        _THREAD.c.last_seq,
+        _THREAD.c.last_active_at,
+    )
+    .where(_THREAD.c.id == bindparam("thread_id"))
+    .with_for_update()
+)
+
+
+@dataclass(slots=True)
+class ThreadHead:
+    """What of a thread changes when a message is appended, and what the message's entries say of it."""
+
+    id: str
+    account_id: str
+    end_user_id: str | None
+    last_seq: int
+    last_active_at: int
 
 
 def locked_turn(session: Session, turn_id: str) -> Turn | None:
@@ -15,16 +48,26 @@ def locked_turn(session: Session, turn_id: str) -> Turn | None:
     return session.exec(query.execution_options(populate_existing=True)).first()
 
 
-def locked_thread(session: Session, thread_id: str) -> Thread:
+def locked_thread(session: Session, thread_id: str) -> ThreadHead:
     """The same for a thread. Where both are locked, the turn is first."""
-    query = select(Thread).where(Thread.id == thread_id).with_for_update()
-    return session.exec(query.execution_options(populate_existing=True)).one()
+    session.flush()
+    (row,) = _lock_thread.rows(Driver.of(connection_of(session)), {"thread_id": thread_id})
+    return ThreadHead(*row)
 
 
 def append_message(
-    session: Session, thread: Thread, turn_id: str, role: str, content: Any, *, now_ms: int, **columns: Any
+    session: Session,
+    thread: ThreadHead,
+    turn_id: str,
+    role: str,
+    content: Any,
+    *,
+    now_ms: int,
+    of_thread: dict[str, Any] | None = None,
+    **columns: Any,
 ) -> Message:
-    """The next message of a thread, which the session has locked, and what it is found by."""
+    """The next message of a thread, which the session has locked, and what it is found by. ``of_thread``:
+    what else of the thread changes."""
     thread.last_seq += 1
     thread.last_active_at = max(now_ms, thread.last_active_at)
     message = Message(
@@ -38,8 +81,18 @@ def append_message(
         created_at=now_ms,
         **columns,
     )
-    session.add(message)
-    session.add(thread)
-    session.flush()
+    _MESSAGES.insert(session, [message])
+    moved = {"last_seq": thread.last_seq, "last_active_at": thread.last_active_at}
+    _THREADS.update(session, thread.id, {**moved, **(of_thread or {})})
     add_entries(session, thread, [message])
     return message
+
+
+def take_last_message_back(session: Session, thread: ThreadHead) -> None:
+    """The newest message of a thread, which the session has locked, was never said."""
+    message = session.exec(
+        select(Message).where(Message.thread_id == thread.id, Message.seq == thread.last_seq)
+    ).one()
+    session.delete(message)
+    thread.last_seq -= 1
+    _THREADS.update(session, thread.id, {"last_seq": thread.last_seq})

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import bindparam, insert
 from sqlmodel import Session, col, delete, select
@@ -59,7 +59,18 @@ def _texts(content: Any) -> Iterator[str]:
                     left -= len(text)
 
 
-def add_entries(session: Session, thread: Thread, messages: Sequence[Message]) -> None:
+class InThread(Protocol):
+    """What a message's entry says of its thread."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def account_id(self) -> str: ...
+    @property
+    def end_user_id(self) -> str | None: ...
+
+
+def add_entries(session: Session, thread: InThread, messages: Sequence[Message]) -> None:
     """Make messages of a thread, which are stored already, searchable: those with a word in them."""
     scope = [account_term(thread.account_id), thread_term(thread.id)]
     if thread.end_user_id is not None:

@@ -141,7 +141,8 @@ class ModelStepRunner:
         turn.iteration, turn.last_seq = iteration, message.seq
         turn.cost_nanos += cost.nanos
         run.history.append(message)
-        run.calls = await self._journal.calls_of(turn)
+        asked = any(block.get("type") == "tool_use" for block in content)
+        run.calls = await self._journal.calls_of(turn) if asked else []
         if last is not None:
             run.live.publish(last)
 
