@@ -14,6 +14,7 @@ with context.config.attributes["engine"].connect() as connection:
         target_metadata=METADATA,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        transactional_ddl=True,  # on SQLite, too, where Alembic would end the transaction after each revision
         include_name=declared_here,
     )
     with context.begin_transaction():
