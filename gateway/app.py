@@ -50,6 +50,7 @@ from gateway.inference.providers import Provider
 from gateway.inference.route import InferenceRoute
 from gateway.inference.routes import model_routes
 from gateway.inference.routing import Router
+from gateway.inference.search_embeddings import SETTING, SearchEmbeddings
 from gateway.inference.stand_ins import build_catalogs
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
@@ -66,7 +67,9 @@ from gateway.vault_keys import load_key_ring
 from kit.clock import Clock, SystemClock
 from kit.db import Database
 from kit.money import nanos_from_usd
+from kit.sqlite_vectors import NoVectorFunctions
 from threads.copy_routes import copy_routes
+from threads.embedder import Embedder
 from threads.fork import Forks
 from threads.purge import Purger
 from threads.reading import TurnReader
@@ -77,6 +80,7 @@ from threads.search_routes import search_routes
 from threads.store import ThreadStore
 from threads.transfer import Transfer
 from threads.turn import TurnEngine
+from threads.vector_schema import VectorsUnavailable, switch_off, switch_on
 from threads.webhook_results import WebhookResults, webhook_result_routes
 from vault.models import Secret
 from vault.store import Vault, WrongKeys
@@ -146,6 +150,11 @@ class App:
         )
         self.billing.on_credited(lambda _account_id: self.engine.funds.money_came())
         self.search_filler = SearchFiller(db)
+        self._search_model = SearchEmbeddings.configured(settings, self.inference)
+        self.embedder = None
+        if self._search_model is not None:
+            self.embedder = Embedder(db, clock, self._search_model)
+            self.billing.on_credited(self.embedder.money_came)
         self.purger = Purger(db, clock, keep_h=settings.keep_deleted_threads_h)
         self.idempotency = Idempotency(
             db,
@@ -177,20 +186,32 @@ class App:
             catalog = Catalog.load(settings.catalog_dir)
         except BadCatalogEntry as error:
             raise BadSettings(str(error)) from None
-        db = Database(settings.resolved_database_url)
+        db = _database(settings)
         try:
             migrate(db.url)
             async with db.session() as session:
                 secrets_exist = (await session.exec(select(Secret.id).limit(1))).first() is not None
             vault = Vault(db, load_key_ring(settings, secrets_exist=secrets_exist), clock)
             await vault.check_keys()
-            return cls(settings, db, vault, catalog, providers, sim_url, clock)
+            app = cls(settings, db, vault, catalog, providers, sim_url, clock)
+            await app._prepare_search()
+            return app
         except WrongKeys as error:
             await db.close()
             raise BadSettings(f"{error}; restore the vault key file, or set HEDDLE_VAULT_KEYS") from None
         except BaseException:
             await db.close()
             raise
+
+    async def _prepare_search(self) -> None:
+        """Raises BadSettings."""
+        if self._search_model is None:
+            await switch_off(self.db)
+            return
+        try:
+            await switch_on(self.db, self._search_model.space)
+        except VectorsUnavailable as error:
+            raise BadSettings(f"{SETTING}: {error}") from None
 
     async def start(self) -> Bootstrapped:
         """Start the background work; make sure there is an account. Turns that were cut off go on."""
@@ -212,12 +233,16 @@ class App:
         await self.broker.start()
         await self.engine.start()
         self.search_filler.start()
+        if self.embedder is not None:
+            self.embedder.start()
         self.purger.start()
         return first
 
     async def close(self) -> None:
         """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
         await self.purger.close()
+        if self.embedder is not None:
+            await self.embedder.close()
         await self.search_filler.close()
         await self.engine.close()
         await self.broker.close()
@@ -289,7 +314,7 @@ class App:
                 Transfer(self.db, self._clock),
                 max_request_bytes=self.settings.max_request_bytes,
             ),
-            search_routes(Search(self.db)),
+            search_routes(Search(self.db, self._search_model)),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
@@ -299,6 +324,17 @@ class App:
                 secure_cookie=self.settings.resolved_public_url.startswith("https:"),
             ),
         )
+
+
+def _database(settings: Settings) -> Database:
+    try:
+        return Database(
+            settings.resolved_database_url, vector_functions=settings.search_embedding_model is not None
+        )
+    except NoVectorFunctions as error:
+        raise BadSettings(
+            f"{SETTING}: {error}; use a Python whose sqlite3 can, or PostgreSQL, or leave the setting out"
+        ) from None
 
 
 def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) -> StripeBilling | None:

@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     keep_deleted_threads_h: float = Field(default=1, ge=0, le=23, allow_inf_nan=False)
+    search_embedding_model: str | None = Field(default=None, min_length=1)
+    search_embedding_dimensions: int | None = Field(default=None, ge=1, le=16_000)
+    """Asked of the model, if it can make shorter vectors than its usual ones."""
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_idempotent_answer_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)

@@ -17,6 +17,7 @@ from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.sqlite_reads import ReadConnection
+from kit.sqlite_vectors import add_vector_functions, check_vector_functions
 from kit.writer import GroupCommitWriter
 
 T = TypeVar("T")
@@ -61,12 +62,15 @@ def sync_engine(url: URL, *, writing: bool = True, pool_size: int = 1) -> Engine
     return create_engine(url, pool_size=pool_size, max_overflow=2, pool_pre_ping=True)
 
 
-def _async_engine(url: URL) -> AsyncEngine:
+def _async_engine(url: URL, *, vector_functions: bool) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         path, threads = str(url.database), ThreadPoolExecutor(READ_POOL_SIZE, "heddle-reader")
 
         async def connect(*_arguments: Any, **_options: Any) -> ReadConnection:
-            return ReadConnection(path, SQLITE_PRAGMAS, threads)
+            connection = ReadConnection(path, SQLITE_PRAGMAS, threads)
+            if vector_functions:
+                add_vector_functions(connection.driver)
+            return connection
 
         engine = create_async_engine(
             url.set(drivername="sqlite+aiosqlite"), pool_size=READ_POOL_SIZE, async_creator=connect
@@ -106,12 +110,16 @@ def one_at_a_time(connection: Connection, name: str) -> None:
 class Database:
     """One database, opened once per process and closed at shutdown."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, vector_functions: bool = False) -> None:
+        """``vector_functions``: reads can measure distances of vectors, on SQLite too. Raises
+        NoVectorFunctions."""
         self.url = parse_database_url(url)
         self.dialect = self.url.get_backend_name()
+        if vector_functions and self.dialect == "sqlite":
+            check_vector_functions()
         threads = 1 if self.dialect == "sqlite" else POSTGRES_WRITER_THREADS
         self._write_engine = sync_engine(self.url, pool_size=threads)
-        self._read_engine = _async_engine(self.url)
+        self._read_engine = _async_engine(self.url, vector_functions=vector_functions)
         self._writer = GroupCommitWriter(self._write_engine, threads=threads)
 
     @asynccontextmanager

@@ -16,8 +16,9 @@ from typing import Any
 
 QUICK_STEPS = 10_000
 """Instructions of SQLite's virtual machine, well below a millisecond."""
-NOT_COUNTED = " MATCH "
-"""Virtual tables (full-text and vector search) work without instructions: they are never quick."""
+NOT_COUNTED = (" MATCH ", "vec_distance_")
+"""Virtual tables (full-text search) work without instructions, and a vector function does much in one: they are
+never quick."""
 
 
 class SlowQuery(Exception):
@@ -33,6 +34,10 @@ class ReadConnection:
             self._connection.execute(f"PRAGMA {pragma}")
         self._threads = threads
         self._running: Future[list[Any]] | None = None
+
+    @property
+    def driver(self) -> sqlite3.Connection:
+        return self._connection
 
     @property
     def isolation_level(self) -> str | None:
@@ -65,7 +70,7 @@ class ReadConnection:
 
     def quickly(self, cursor: sqlite3.Cursor, operation: str, parameters: Any) -> list[Any]:
         """The rows. Raises SlowQuery, or sqlite3.Error."""
-        if NOT_COUNTED in operation:
+        if any(one in operation for one in NOT_COUNTED):
             raise SlowQuery
         self._connection.set_progress_handler(_stop, QUICK_STEPS)
         try:

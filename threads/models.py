@@ -3,7 +3,7 @@ actions, its events."""
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from kit.columns import big_int, json_column, reference
@@ -117,6 +117,37 @@ class SearchBacklog(SQLModel, table=True):
     thread_id: str = Field(primary_key=True, foreign_key="thread.id", ondelete="CASCADE")
     after_seq: int = Field(default=0, sa_column=big_int())
     until_seq: int = Field(sa_column=big_int())
+
+
+class EmbeddingBacklog(SQLModel, table=True):
+    """A search entry that waits for its vector, and who pays for it: its thread's key and end user (empty:
+    none). ``claim`` names who is at it until ``claimed_until``."""
+
+    __tablename__ = "embedding_backlog"
+    __table_args__ = (Index("embedding_backlog_by_payer", "account_id", "key_id", "end_user_id", "entry_id"),)
+
+    entry_id: int = Field(
+        sa_column=Column(
+            BigInteger().with_variant(Integer, "sqlite"),
+            ForeignKey("search_entry.id", ondelete="CASCADE"),
+            primary_key=True,
+            autoincrement=False,
+        )
+    )
+    account_id: str
+    key_id: str
+    end_user_id: str
+    claim: str | None = None
+    claimed_until: int = Field(default=0, sa_column=big_int())
+
+
+class EmbeddingState(SQLModel, table=True):
+    """The one row says whose vectors are being made (``EmbeddingModel.space``)."""
+
+    __tablename__ = "embedding_state"
+
+    id: int = Field(primary_key=True)
+    space: str
 
 
 class Turn(SQLModel, table=True):

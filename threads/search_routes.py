@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from kit.caller import Standard
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT
-from threads.search import Hit, Search
+from threads.search import Found, Search
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
@@ -18,8 +18,8 @@ def search_routes(search: Search) -> APIRouter:
     async def search_messages(
         caller: Standard, q: str = "", end_user_id: str | None = None, limit: Limit = DEFAULT_LIMIT
     ) -> dict[str, Any]:
-        hits = await search.find(caller, q, end_user_id=end_user_id, thread_id=None, limit=limit)
-        return _rendered(q, hits)
+        found = await search.find(caller, q, end_user_id=end_user_id, thread_id=None, limit=limit)
+        return _rendered(q, found)
 
     @router.get("/threads/{thread_id}/search")
     async def search_thread(
@@ -29,16 +29,17 @@ def search_routes(search: Search) -> APIRouter:
         end_user_id: str | None = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> dict[str, Any]:
-        hits = await search.find(caller, q, end_user_id=end_user_id, thread_id=thread_id, limit=limit)
-        return _rendered(q, hits)
+        found = await search.find(caller, q, end_user_id=end_user_id, thread_id=thread_id, limit=limit)
+        return _rendered(q, found)
 
     return router
 
 
-def _rendered(query: str, hits: list[Hit]) -> dict[str, Any]:
+def _rendered(query: str, found: Found) -> dict[str, Any]:
     return {
         "object": "list",
         "query": query,
+        "mode": found.mode,
         "data": [
             {
                 "thread_id": hit.message.thread_id,
@@ -48,6 +49,6 @@ def _rendered(query: str, hits: list[Hit]) -> dict[str, Any]:
                 "score": hit.score,
                 "created_at": hit.message.created_at,
             }
-            for hit in hits
+            for hit in found.hits
         ],
     }

@@ -365,6 +365,7 @@ def _usage_row(op: Settle, charged: int, at_ms: int) -> dict[str, Any]:
         "end_user_id": payer.end_user_id,
         "thread_id": payer.thread_id,
         "turn_id": payer.turn_id,
+        "purpose": payer.purpose,
         "provider": outcome.provider,
         "model": outcome.model,
         "tool": outcome.tool,

@@ -126,6 +126,8 @@ class UsageEvent(SQLModel, table=True):
     end_user_id: str | None = None
     thread_id: str | None = None
     turn_id: str | None = None
+    purpose: str | None = None
+    """What Heddle made the call for by itself: ``search_index`` or ``search_query``."""
     provider: str
     model: str
     tool: str | None = None

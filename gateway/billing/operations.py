@@ -32,6 +32,8 @@ class Payer(msgspec.Struct, frozen=True):
     end_user_id: str | None = None
     thread_id: str | None = None
     turn_id: str | None = None
+    purpose: str | None = None
+    """What for, where it is not a call of the caller's own, or of a turn."""
 
 
 class Admit(msgspec.Struct, frozen=True):

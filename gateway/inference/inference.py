@@ -70,14 +70,16 @@ class Inference:
         *,
         budget: Budget | None = None,
         record_cut_off: Callable[[Session, int], None] | None = None,
+        rated: bool = True,
     ) -> OpenCall:
         """Take the hold and send the request. Raises PaymentRequired (nothing sent), UpstreamFailed,
         ProviderRefused or what stands for it in the client's dialect (released, recorded).
 
         ``record_cut_off`` writes what a call cost, in nano-USD, that was cancelled before its answer began.
+        ``rated``: whether the key's rates apply; they bound what Heddle is asked, not what it asks by itself.
         """
         admitted = await self.billing.admit(
-            request_id, payer, plan.bound, budget=budget, tokens=plan.input_tokens
+            request_id, payer, plan.bound, budget=budget, tokens=plan.input_tokens, rated=rated
         )
         reach("call.upstream.asked")
         started = time.monotonic()

@@ -8,7 +8,7 @@ Invariants:
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cached_property
 
 from gateway.billing.billing import Billing
@@ -129,13 +129,16 @@ class OpenCall:
             status, code = "ok", None
         return await self._settle(usage, status, code, rider)
 
-    async def read(self) -> tuple[bytes, Settled]:
-        """Read a whole answer and settle it. Raises UpstreamFailed (settled at nothing) if it is unusable."""
+    async def read(self, *, rider_of: Callable[[bytes], Rider] | None = None) -> tuple[bytes, Settled]:
+        """Read a whole answer and settle it; ``rider_of`` makes of it what is written in the same
+        transaction, or raises ValueError. Raises UpstreamFailed (settled at nothing) if the answer is
+        unusable."""
         provider = self.model.provider.name
         try:
             body = await self._response.read()
             reach("call.whole.read")
             shown, usage = self.passage.answer(body)
+            rider = None if rider_of is None else rider_of(shown)
         except asyncio.CancelledError:
             await self._settle(
                 self.passage.abandoned(self.plan.input_guess), "cancelled", "client_disconnected", None
@@ -163,7 +166,7 @@ class OpenCall:
                 output_tokens=input_token_guess(body) if self.plan.facts.generates else 0,
                 estimated=True,
             )
-        return shown, await self._settle(self.passage.billed(usage), "ok", None, None)
+        return shown, await self._settle(self.passage.billed(usage), "ok", None, rider)
 
     async def _settle(self, usage: TokenUsage, status: str, code: str | None, rider: Rider | None) -> Settled:
         outcome = CallOutcome(

@@ -23,5 +23,7 @@ METADATA: MetaData = SQLModel.metadata
 
 def declared_here(name: str | None, kind: str, _parents: Any) -> bool:
     """Whether a table or index in a database is one that the metadata tells of (Alembic's ``include_name``):
-    what finds search entries is made by SQL of each engine's own, in migration 0010."""
-    return not (kind in {"table", "index"} and name and name.startswith(("search_index", "search_entry_")))
+    what finds search entries is made by SQL of each engine's own, in migration 0011 and
+    ``threads/vector_schema.py``."""
+    apart = ("search_index", "search_entry_", "message_vector")
+    return not (kind in {"table", "index"} and name and name.startswith(apart))

@@ -128,8 +128,8 @@ async def test_threads_from_before_there_was_a_search_are_kept_and_become_search
     await asyncio.gather(*(SearchFiller(db).fill() for _ in range(3)))
     caller = Caller("acct_1", "k", "standard")
     for seq in (1, 60, 120):
-        hits = await Search(db).find(caller, f"word {seq} ", end_user_id=None, thread_id="t", limit=100)
-        assert seq in {hit.message.seq for hit in hits}
+        found = await Search(db).find(caller, f"word {seq} ", end_user_id=None, thread_id="t", limit=100)
+        assert seq in {hit.message.seq for hit in found.hits}
     async with db.session() as session:
         assert len((await session.exec(select(SearchEntry.id))).all()) == 120
         assert (await session.exec(select(SearchBacklog))).all() == []

@@ -47,7 +47,7 @@ class Library:
 
     async def find(self, query: str, caller: Caller = OWNER, **where: Any) -> list[Hit]:
         asked: dict[str, Any] = {"end_user_id": None, "thread_id": None, "limit": 100, **where}
-        return await self.search.find(caller, query, **asked)
+        return (await self.search.find(caller, query, **asked)).hits
 
     async def found(self, query: str, caller: Caller = OWNER, **where: Any) -> set[tuple[str, int]]:
         hits = await self.find(query, caller, **where)

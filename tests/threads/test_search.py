@@ -10,8 +10,8 @@ from kit.caller import Caller
 from kit.errors import InvalidRequest, NotFound, PermissionDenied
 from tests.threads.library import OWNER, Library
 from threads.journal import Journal
-from threads.search import CANDIDATES
 from threads.search_terms import STRETCH
+from threads.search_words import CANDIDATES
 from threads.turn_request import parse_turn
 
 
