@@ -130,7 +130,7 @@ async def _floor(db: Database, engine: Engine, account_id: str, query: str, wher
     seen: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if "search_entry" in statement:
+        if "search_entry" in statement and "message.content" not in statement:
             seen.append((statement, parameters))
 
     listened = db._read_engine.sync_engine

@@ -49,10 +49,10 @@ class Library:
         return " ".join(rng.choices(self.words, cum_weights=self.weights, k=count))
 
 
-def fill(engine: Engine, library: Library, account_id: str, messages: int) -> None:
+def fill(engine: Engine, library: Library, account_id: str, messages: int, *, different: int = TEXTS) -> None:
     """``messages`` messages of one account, a hundred in a thread, with their search entries."""
     rng = random.Random(SEED)
-    texts = [library.text(rng, answer=number % 2 == 1) for number in range(min(TEXTS, messages))]
+    texts = [library.text(rng, answer=number % 2 == 1) for number in range(min(different, messages))]
     err.print(f"{len(texts):,} texts, {sum(map(len, texts)) / len(texts):,.0f} characters on average")
     terms = [index_terms(one) for one in texts]
     threads = [

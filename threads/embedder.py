@@ -18,7 +18,8 @@ from threads.embedding_model import EmbeddingModel, EmbeddingPayer, TextsRefused
 logger = logging.getLogger("heddle.threads")
 
 LOOK_EVERY_S = 2.0
-ANSWER_WITHIN_S = 60.0
+ANSWER_WITHIN_S = 120.0
+"""Less than a claim lasts."""
 CLOSE_WITHIN_S = 5.0
 UNPAID_PAUSE_MS = 60_000
 """Until a payer without money is tried again; a credit in this process ends it at once."""

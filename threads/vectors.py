@@ -29,9 +29,11 @@ MOST_COMPARED_NARROWLY = 20_000
 SKETCHED = 800
 
 _NOT_DELETED = (
-    "v.thread_id NOT IN (SELECT id FROM thread WHERE account_id = :account_id AND deleted_at IS NOT NULL)"
+    "v.thread_id NOT IN (SELECT id FROM thread WHERE deleted_at IS NOT NULL "
+    "AND account_id || '' = :account_id)"
 )
-_OF_SPACE = "v.account_id = :account_id AND v.space = :space AND v.dimensions = :dimensions"
+"""The condition on the account is no plain column, so that no index leads through all of its threads: there
+is one of those that are deleted."""
 
 
 def usable(vector: Vector) -> bool:
@@ -90,10 +92,7 @@ def add_vectors(
 async def has_vectors(session: AsyncSession, scope: Scope, space: str) -> bool:
     """Whether there is anything to compare a query with."""
     found = await (await session.connection()).execute(
-        text(
-            f"SELECT 1 FROM message_vector v WHERE v.account_id = :account_id AND v.space = :space "
-            f"{_narrowed(scope)} LIMIT 1"
-        ),
+        text(f"SELECT 1 FROM message_vector v WHERE {_within(scope)} AND v.space || '' = :space LIMIT 1"),
         {**scope.values, "space": space},
     )
     return found.first() is not None
@@ -129,24 +128,32 @@ async def nearest(session: AsyncSession, scope: Scope, space: str, vector: Vecto
 
 def _newest(scope: Scope, count: int) -> str:
     return (
-        f"SELECT v.entry_id, v.embedding FROM message_vector v WHERE {_OF_SPACE} "
-        f"{_narrowed(scope)} AND {_NOT_DELETED} ORDER BY v.entry_id DESC LIMIT {count}"
+        f"SELECT v.entry_id, v.embedding FROM message_vector v WHERE {_within(scope)} "
+        f"AND v.dimensions = :dimensions AND {_NOT_DELETED} ORDER BY v.entry_id DESC LIMIT {count}"
     )
 
 
 _BY_SKETCH = (
     "SELECT s.entry_id, m.embedding FROM (SELECT n.entry_id FROM "
-    f"(SELECT v.entry_id, v.signs FROM message_vector_sketch v WHERE {_OF_SPACE} AND {_NOT_DELETED} "
+    f"(SELECT v.entry_id, v.signs FROM message_vector_sketch v WHERE v.account_id = :account_id "
+    f"AND v.space = :space AND v.dimensions = :dimensions AND {_NOT_DELETED} "
     f"ORDER BY v.entry_id DESC LIMIT {MOST_COMPARED}) n "
     f"ORDER BY vec_distance_hamming(vec_bit(n.signs), vec_bit(:signs)) LIMIT {SKETCHED}) s "
     "CROSS JOIN message_vector m ON m.entry_id = s.entry_id"
 )
 
 
-def _narrowed(scope: Scope) -> str:
-    parts = ["AND v.end_user_id = :end_user_id"] if scope.end_user_id is not None else []
-    parts += ["AND v.thread_id = :thread_id"] if scope.thread_id is not None else []
-    return " ".join(parts)
+def _within(scope: Scope) -> str:
+    """On vectors ``v``. A column with something added has no index: the one of the narrowest is taken then,
+    and not the account's, which has more columns to match."""
+    if scope.thread_id is not None:
+        parts = ["v.thread_id = :thread_id", "v.account_id || '' = :account_id", "v.space || '' = :space"]
+        parts += ["v.end_user_id || '' = :end_user_id"] if scope.end_user_id is not None else []
+    elif scope.end_user_id is not None:
+        parts = ["v.account_id = :account_id", "v.end_user_id = :end_user_id", "v.space || '' = :space"]
+    else:
+        parts = ["v.account_id = :account_id", "v.space = :space"]
+    return " AND ".join(parts)
 
 
 def _bytes(vector: Vector) -> bytes:

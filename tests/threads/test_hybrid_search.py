@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from kit.caller import Caller
 from kit.clock import ManualClock
@@ -14,6 +14,7 @@ from kit.db import Database
 from kit.errors import NotFound, PaymentRequired, PermissionDenied
 from tests.threads.library import OWNER, Library
 from tests.threads.meanings import Meanings
+from tests.threads.test_store_plans import plan_of
 from threads.embedder import FAILED_PAUSES_MS, UNPAID_PAUSE_MS, Embedder
 from threads.embedding_backlog import CLAIM_MS, TEXTS_AT_ONCE, claim
 from threads.embedding_model import EmbeddingPayer
@@ -249,3 +250,33 @@ async def test_what_was_there_before_and_what_came_while_it_was_off_is_embedded(
 async def test_a_long_message_is_embedded_by_its_beginning(hybrid: Hybrid) -> None:
     await hybrid.thread("automobile " + "x" * 9_000 + " physician")
     assert [len(one) for one in hybrid.embedded] == [4_000]
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ({}, "message_vector_by_account"),
+        ({"end_user_id": "ann"}, "message_vector_by_end_user"),
+        ({"thread_id": "its"}, "message_vector_by_thread"),
+    ],
+)
+async def test_a_narrow_search_compares_only_its_own_vectors(
+    sqlite_url: str, clock: ManualClock, where: dict[str, str], index: str
+) -> None:
+    db = Database(sqlite_url, vector_functions=True)
+    library = Hybrid(db, clock)
+    await switch_on(db, library.model.space)
+    thread = await library.thread("automobile", end_user_id="ann")
+    seen: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if "message_vector" in statement:
+            seen.append((statement, parameters))
+
+    event.listen(db._read_engine.sync_engine, "before_cursor_execute", note)
+    assert await library.found("car", **(where | ({"thread_id": thread.id} if "thread_id" in where else {})))
+    plans = [await plan_of(db, *one) for one in list(seen)]
+    assert len(plans) == 2
+    assert index in plans[0]
+    assert (index if where else "SEARCH v USING PRIMARY KEY") in plans[1]
+    await db.close()
