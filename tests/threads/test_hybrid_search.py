@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import product
 from typing import Any
 
@@ -53,13 +54,27 @@ class Hybrid(Library):
         return [one for _, purpose, texts in self.model.asked if purpose == "search_index" for one in texts]
 
 
-@pytest.fixture
-async def hybrid(database_url: str, clock: ManualClock) -> AsyncIterator[Hybrid]:
-    db = Database(database_url, vector_functions=True)
+@asynccontextmanager
+async def opened(url: str, clock: ManualClock) -> AsyncIterator[Hybrid]:
+    db = Database(url, vector_functions=True)
     library = Hybrid(db, clock)
     await switch_on(db, library.model.space)
     yield library
     await db.close()
+
+
+@pytest.fixture
+async def hybrid(database_url: str, clock: ManualClock) -> AsyncIterator[Hybrid]:
+    """On each of the two engines."""
+    async with opened(database_url, clock) as library:
+        yield library
+
+
+@pytest.fixture
+async def sqlite_hybrid(sqlite_url: str, clock: ManualClock) -> AsyncIterator[Hybrid]:
+    """On SQLite, for what does not depend on the engine."""
+    async with opened(sqlite_url, clock) as library:
+        yield library
 
 
 async def test_a_message_without_a_common_word_is_found_by_its_meaning(hybrid: Hybrid) -> None:
@@ -154,7 +169,8 @@ async def test_processes_that_embed_together_pay_once_for_each_message(hybrid: H
     assert await hybrid.count("message_vector") == len(texts)
 
 
-async def test_what_a_dead_process_had_claimed_is_embedded_later(hybrid: Hybrid) -> None:
+async def test_what_a_dead_process_had_claimed_is_embedded_later(sqlite_hybrid: Hybrid) -> None:
+    hybrid = sqlite_hybrid
     await Library.thread(hybrid, "automobile")
     payer, now = EmbeddingPayer(OWNER.account_id, OWNER.key_id, ""), hybrid.clock.now_ms()
     space = hybrid.model.space
@@ -166,7 +182,8 @@ async def test_what_a_dead_process_had_claimed_is_embedded_later(hybrid: Hybrid)
     assert hybrid.embedded == ["automobile"]
 
 
-async def test_without_money_nothing_is_lost_and_nobody_else_waits(hybrid: Hybrid) -> None:
+async def test_without_money_nothing_is_lost_and_nobody_else_waits(sqlite_hybrid: Hybrid) -> None:
+    hybrid = sqlite_hybrid
     rich = Caller("acct_2", "key_2", "standard")
     await hybrid.thread("automobile")
     hybrid.model.refusal = PaymentRequired("no money")
@@ -193,7 +210,8 @@ async def test_without_money_nothing_is_lost_and_nobody_else_waits(hybrid: Hybri
     assert len(await hybrid.found("doctor")) == 1
 
 
-async def test_a_provider_that_fails_is_asked_again_after_a_while(hybrid: Hybrid) -> None:
+async def test_a_provider_that_fails_is_asked_again_after_a_while(sqlite_hybrid: Hybrid) -> None:
+    hybrid = sqlite_hybrid
     hybrid.model.refusal = NotFound("the model is gone")
     thread = await hybrid.thread("automobile")
     hybrid.model.refusal = None
@@ -204,7 +222,8 @@ async def test_a_provider_that_fails_is_asked_again_after_a_while(hybrid: Hybrid
     assert await hybrid.found("car") == {(thread.id, 1)}
 
 
-async def test_a_text_that_its_provider_refuses_stops_no_other(hybrid: Hybrid) -> None:
+async def test_a_text_that_its_provider_refuses_stops_no_other(sqlite_hybrid: Hybrid) -> None:
+    hybrid = sqlite_hybrid
     hybrid.model.poison = "poison"
     thread = await hybrid.thread("automobile", "poison", "vehicle", "... ---", "canary")
     assert await hybrid.found("car") == {(thread.id, 1), (thread.id, 3)}
@@ -247,7 +266,8 @@ async def test_what_was_there_before_and_what_came_while_it_was_off_is_embedded(
     assert sorted(hybrid.embedded) == ["automobile", "vehicle"]
 
 
-async def test_a_long_message_is_embedded_by_its_beginning(hybrid: Hybrid) -> None:
+async def test_a_long_message_is_embedded_by_its_beginning(sqlite_hybrid: Hybrid) -> None:
+    hybrid = sqlite_hybrid
     await hybrid.thread("automobile " + "x" * 9_000 + " physician")
     assert [len(one) for one in hybrid.embedded] == [4_000]
 
@@ -261,12 +281,10 @@ async def test_a_long_message_is_embedded_by_its_beginning(hybrid: Hybrid) -> No
     ],
 )
 async def test_a_narrow_search_compares_only_its_own_vectors(
-    sqlite_url: str, clock: ManualClock, where: dict[str, str], index: str
+    sqlite_hybrid: Hybrid, where: dict[str, str], index: str
 ) -> None:
-    db = Database(sqlite_url, vector_functions=True)
-    library = Hybrid(db, clock)
-    await switch_on(db, library.model.space)
-    thread = await library.thread("automobile", end_user_id="ann")
+    db = sqlite_hybrid.db
+    thread = await sqlite_hybrid.thread("automobile", end_user_id="ann")
     seen: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
@@ -274,9 +292,10 @@ async def test_a_narrow_search_compares_only_its_own_vectors(
             seen.append((statement, parameters))
 
     event.listen(db._read_engine.sync_engine, "before_cursor_execute", note)
-    assert await library.found("car", **(where | ({"thread_id": thread.id} if "thread_id" in where else {})))
+    assert await sqlite_hybrid.found(
+        "car", **(where | ({"thread_id": thread.id} if "thread_id" in where else {}))
+    )
     plans = [await plan_of(db, *one) for one in list(seen)]
     assert len(plans) == 2
     assert index in plans[0]
     assert (index if where else "SEARCH v USING PRIMARY KEY") in plans[1]
-    await db.close()
