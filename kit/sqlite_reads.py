@@ -17,8 +17,8 @@ from typing import Any
 QUICK_STEPS = 10_000
 """Instructions of SQLite's virtual machine, well below a millisecond."""
 NOT_COUNTED = (" MATCH ", "vec_distance_")
-"""Virtual tables (full-text search) work without instructions, and a vector function does much in one: they are
-never quick."""
+"""Virtual tables (full-text search) work without instructions, and a vector function does much in one: they
+are never quick."""
 
 
 class SlowQuery(Exception):

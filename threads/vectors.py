@@ -26,7 +26,7 @@ MIN_SIMILARITY = 0.1
 MOST_COMPARED = 100_000
 MOST_COMPARED_NARROWLY = 20_000
 """On SQLite, of one thread or one end user, where the numbers themselves are read."""
-SKETCHED = 800
+SKETCHED = 400
 
 _NOT_DELETED = (
     "v.thread_id NOT IN (SELECT id FROM thread WHERE deleted_at IS NOT NULL "

@@ -292,9 +292,8 @@ async def test_a_narrow_search_compares_only_its_own_vectors(
             seen.append((statement, parameters))
 
     event.listen(db._read_engine.sync_engine, "before_cursor_execute", note)
-    assert await sqlite_hybrid.found(
-        "car", **(where | ({"thread_id": thread.id} if "thread_id" in where else {}))
-    )
+    asked: dict[str, Any] = {**where, "thread_id": thread.id} if "thread_id" in where else {**where}
+    assert await sqlite_hybrid.found("car", **asked)
     plans = [await plan_of(db, *one) for one in list(seen)]
     assert len(plans) == 2
     assert index in plans[0]
