@@ -4,7 +4,7 @@ Reads go through ``Database.session()`` (SQLAlchemy async). Writes go through ``
 group-commits them (``kit.writer``); durability is full on both: ``synchronous=FULL``, ``fsync`` on.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -120,7 +120,8 @@ class Database:
         threads = 1 if self.dialect == "sqlite" else POSTGRES_WRITER_THREADS
         self._write_engine = sync_engine(self.url, pool_size=threads)
         self._read_engine = _async_engine(self.url, vector_functions=vector_functions)
-        self._writer = GroupCommitWriter(self._write_engine, threads=threads)
+        self._listeners: list[Callable[[Sequence[str]], None]] = []
+        self._writer = GroupCommitWriter(self._write_engine, threads=threads, on_touched=self._tell)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -139,6 +140,14 @@ class Database:
     async def write(self, write: Callable[[Session], T]) -> T:
         """Run ``write`` in a durable transaction; see GroupCommitWriter.submit for the contract."""
         return await self._writer.submit(write)
+
+    def on_touched(self, listener: Callable[[Sequence[str]], None]) -> None:
+        """Call ``listener`` after each commit of this process that touched something (``kit.writer``)."""
+        self._listeners.append(listener)
+
+    def _tell(self, names: Sequence[str]) -> None:
+        for listener in self._listeners:
+            listener(names)
 
     async def close(self) -> None:
         self._writer.close()

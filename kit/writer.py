@@ -14,7 +14,7 @@ transaction of its own, cost more than most writes do.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -65,8 +65,17 @@ class GroupCommitWriter:
     outside the database.
     """
 
-    def __init__(self, engine: Engine, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threads: int = 1,
+        on_touched: Callable[[Sequence[str]], None] = lambda _names: None,
+    ) -> None:
+        """``on_touched`` is given, on the threads of the loops that asked for the writes, what those of a
+        commit have touched."""
         self._engine = engine
+        self._on_touched = on_touched
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._threads = [
@@ -115,19 +124,20 @@ class GroupCommitWriter:
                     stop = True
                     break
                 batch.append(more)
-            self._answer(_commit(own, batch))
+            self._answer(_commit(own, batch), own.take_touched())
             if stop:
                 own.close()
                 return
 
-    @staticmethod
-    def _answer(outcomes: list[_Outcome]) -> None:
+    def _answer(self, outcomes: list[_Outcome], touched: Sequence[str]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
         for outcome in outcomes:
             by_loop.setdefault(outcome.job.loop, []).append(outcome)
         for loop, mine in by_loop.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_deliver_all, mine)
+                if touched:
+                    loop.call_soon_threadsafe(self._on_touched, touched)
 
 
 class _OwnConnection:
@@ -137,6 +147,13 @@ class _OwnConnection:
         self._engine = engine
         self._connection: Connection | None = None
         self._session: Session | None = None
+        self._touched: dict[str, None] = {}
+
+    def take_touched(self) -> list[str]:
+        """What the writes since the last time have touched (or tried to)."""
+        names = list(self._touched)
+        self._touched.clear()
+        return names
 
     def get(self) -> Connection:
         """Raises DBAPIError if there is no connection to be had."""
@@ -151,6 +168,7 @@ class _OwnConnection:
         session, self._session = self._session, None
         if session is None:
             session = Session(self.get(), expire_on_commit=False)
+            session.info[_TOUCHED] = self._touched
         try:
             yield session
         finally:
@@ -247,6 +265,15 @@ def connection_of(session: Session) -> Connection:
     does not make the session begin, which costs more than most statements."""
     bind = session.get_bind()
     return bind if isinstance(bind, Connection) else session.connection()
+
+
+_TOUCHED = "touched"
+
+
+def touch(session: Session, name: str) -> None:
+    """This write changes something that others of this process may watch: they are told once it has been
+    committed (and perhaps if it has not been)."""
+    session.info[_TOUCHED][name] = None
 
 
 def _apply(job: _Job, session: Session) -> Any:
