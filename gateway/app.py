@@ -68,8 +68,10 @@ from kit.clock import Clock, SystemClock
 from kit.db import Database
 from kit.money import nanos_from_usd
 from kit.sqlite_vectors import NoVectorFunctions
+from threads.change_stream import ThreadChanges
 from threads.copy_routes import copy_routes
 from threads.embedder import Embedder
+from threads.event_routes import event_routes
 from threads.fork import Forks
 from threads.purge import Purger
 from threads.reading import TurnReader
@@ -149,6 +151,7 @@ class App:
             event_prefix=settings.event_prefix,
         )
         self.billing.on_credited(lambda _account_id: self.engine.funds.money_came())
+        self.thread_changes = ThreadChanges(db)
         self.search_filler = SearchFiller(db)
         self._search_model = SearchEmbeddings.configured(settings, self.inference)
         self.embedder = None
@@ -238,8 +241,18 @@ class App:
         self.purger.start()
         return first
 
+    def stop_streams(self, *, all_of_them: bool) -> None:
+        """End the streams that would go on without end, because the process is about to stop; later also
+        those of the turns that it runs. Their readers go on elsewhere."""
+        self.thread_changes.stop()
+        if all_of_them:
+            self.engine.hub.stop()
+        else:
+            self.engine.hub.stop_watching()
+
     async def close(self) -> None:
         """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
+        self.stop_streams(all_of_them=True)
         await self.purger.close()
         if self.embedder is not None:
             await self.embedder.close()
@@ -306,6 +319,7 @@ class App:
             ),
             model_routes(self.inference),
             thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
+            event_routes(self.engine, self.thread_changes),
             webhook_result_routes(
                 self.engine, self.broker, WebhookResults(self.db, self._clock, self.engine.actions)
             ),

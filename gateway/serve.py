@@ -20,6 +20,8 @@ from gateway.sim.server import sim_server
 from kit import crash_points
 
 GRACE_S = 10
+STREAMS_GRACE_S = 7
+"""Streams end, at the end of a frame, well before what is still open is cut off."""
 BACKLOG = 2048
 
 
@@ -97,7 +99,7 @@ async def _serve_app(
         )
         server = uvicorn.Server(config)
         _settle_heap()
-        stop = _stop_on_signals(server)
+        stop = _stop_on_signals(server, app)
         url = _listening_url(listener)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
@@ -123,15 +125,19 @@ def _settle_heap() -> None:
     gc.freeze()
 
 
-def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
-    """End the server on SIGINT and SIGTERM and then close the app. (uvicorn's own handlers would repeat the
-    signal once the server has ended, and so kill the process before anything could be closed.)"""
+def _stop_on_signals(server: uvicorn.Server, app: App) -> Callable[[], None]:
+    """End the server on SIGINT and SIGTERM and then close the app. Streams of turns that run here have
+    most of the grace period to come to their end, the others end at once. (uvicorn's own handlers would
+    repeat the signal once the server has ended, and so kill the process before anything could be closed.)"""
+
+    loop = asyncio.get_running_loop()
 
     def stop() -> None:
         server.should_exit = True
+        app.stop_streams(all_of_them=False)
+        loop.call_later(STREAMS_GRACE_S, lambda: app.stop_streams(all_of_them=True))
 
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     return stop

@@ -14,6 +14,7 @@ from kit.caller import Caller
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import NotFound
+from threads.changes import record_changes, turn_change
 from threads.ending import Endings
 from threads.models import PendingAction, Thread, ToolCallRow, Turn
 from threads.outcomes import Answer, check_answer, check_output, result_of
@@ -203,6 +204,7 @@ class PendingActions:
         turn.status, turn.lease_owner, turn.lease_until = "running", None, 0
         turn.parked_at, turn.updated_at = None, now
         session.add(turn)
+        record_changes(session, turn.thread_id, now, [turn_change(turn.id, turn.status)])
         return True
 
 

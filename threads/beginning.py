@@ -9,6 +9,7 @@ from kit.clock import Clock
 from kit.crash_points import reach
 from kit.errors import Conflict
 from kit.ids import new_id
+from threads.changes import record_changes, turn_change
 from threads.ending import BUSY, Endings
 from threads.leases import LEASE_MS
 from threads.models import Thread, Turn
@@ -92,7 +93,8 @@ class Beginning:
         head = ThreadHead(
             thread.id, thread.account_id, thread.end_user_id, thread.last_seq, thread.last_active_at
         )
-        append_message(session, head, turn.id, "user", request.content, now_ms=now)
+        running = [turn_change(turn.id, turn.status)]
+        append_message(session, head, turn.id, "user", request.content, now_ms=now, also=running)
 
     def _queue(self, session: Session, turn: Turn, request: TurnRequest, busy: Turn) -> None:
         """Let the turn wait for the busy one. Raises Conflict if it may not."""
@@ -116,6 +118,7 @@ class Beginning:
                 session.add(busy)
         session.add(turn)
         session.flush()
+        record_changes(session, turn.thread_id, turn.created_at, [turn_change(turn.id, turn.status)])
 
 
 def _busy(session: Session, thread_id: str, *, lock: bool) -> Turn | None:

@@ -16,7 +16,8 @@ from sqlmodel import Session, col, select, update
 from kit.clock import Clock
 from kit.prepared import Driver, Prepared
 from kit.writer import connection_of
-from threads.events import log_frames
+from threads.changes import record_changes, turn_change
+from threads.event_log import log_frames
 from threads.models import PendingAction, Turn
 from threads.rows import TURNS, append_message, locked_thread, locked_turn
 from threads.turn_events import done_event, error_event
@@ -81,6 +82,7 @@ class Endings:
                 .where(col(PendingAction.turn_id) == turn.id, col(PendingAction.status) == "open")
                 .values(status="resolved", outcome=status, resolved_at=now)
             )
+        record_changes(session, turn.thread_id, now, [turn_change(turn.id, status)])
         return self._start_next(session, turn.thread_id)
 
     def end_idle(
@@ -92,8 +94,9 @@ class Endings:
         if was_busy:
             return self.end(session, turn, status, error=error)
         turn.status, turn.queued_content = status, None
-        turn.finished_at = turn.updated_at = self._clock.now_ms()
+        turn.finished_at = turn.updated_at = now = self._clock.now_ms()
         session.add(turn)
+        record_changes(session, turn.thread_id, now, [turn_change(turn.id, status)])
         return None
 
     def cancel(self, session: Session, turn_id: str) -> Stopped:
@@ -140,14 +143,24 @@ class Endings:
         ).all()
         thread, now = locked_thread(session, thread_id), self._clock.now_ms()
         for number, turn in enumerate(queued):
-            message = append_message(session, thread, turn.id, "user", turn.queued_content, now_ms=now)
+            interrupted = any(later.interrupts is not None for later in queued[number + 1 :])
+            status = "cancelled" if interrupted else "running"
+            message = append_message(
+                session,
+                thread,
+                turn.id,
+                "user",
+                turn.queued_content,
+                now_ms=now,
+                also=[turn_change(turn.id, status)],
+            )
             turn.user_seq = turn.last_seq = message.seq
-            turn.queued_content, turn.updated_at = None, now
+            turn.status, turn.queued_content, turn.updated_at = status, None, now
             session.add(turn)
-            if any(later.interrupts is not None for later in queued[number + 1 :]):
-                turn.status, turn.finished_at = "cancelled", now
+            if interrupted:
+                turn.finished_at = now
                 self._tell(session, turn, None)
                 continue
-            turn.status, turn.deadline_at = "running", now + turn.max_duration_ms
+            turn.deadline_at = now + turn.max_duration_ms
             return turn.id
         raise AssertionError("the last queued turn is not interrupted by a later one")

@@ -1,100 +1,28 @@
-"""A turn's stream of events: numbered, logged, and shown to any number of subscribers.
+"""A turn's stream of events, shown to any number of subscribers.
 
 Invariants: ids grow within a turn; what a subscriber gets after id N is exactly the frames with a greater
-id, each once, whether they come from memory (a live turn of this process) or from the log.
+id, each once, whether they come from memory (a live turn of this process) or from the log. A subscriber
+holds about ``PIECE_BYTES``, however slowly it reads.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
-import msgspec
-from sqlmodel import Session, col, select
+from sqlmodel import col, func, select
 
-from kit.crash_points import reach
 from kit.db import Database
+from threads.event_log import IDS_PER_ATTEMPT, LogReader, ping_frame
+from threads.live_turn import LiveTurn
+from threads.lookout import Lookout
 from threads.models import Turn, TurnEventChunk
 
-logger = logging.getLogger("heddle.threads")
-
-FLUSH_EVERY_S = 0.05
-IDS_PER_ATTEMPT = 10_000_000
-"""A turn that is taken over numbers its events from ``(attempt - 1) * IDS_PER_ATTEMPT``: what a dead
-process sent but could not log can never share an id with something else."""
 PING_EVERY_S = 15.0
-PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 POLL_EVERY_S = 0.25
+UNDER_WAY = frozenset({"running", "queued"})
 
-
-def encode_frame(event_id: int, event: dict[str, Any]) -> bytes:
-    """One server-sent event: compact JSON in raw UTF-8, ``event`` equal to ``data.type``."""
-    data = msgspec.json.encode(event)
-    return b"event: %s\nid: %d\ndata: %s\n\n" % (str(event["type"]).encode(), event_id, data)
-
-
-class LiveTurn:
-    """The events of a turn that this process is running."""
-
-    def __init__(self, turn_id: str, attempt: int, db: Database) -> None:
-        self.turn_id = turn_id
-        self.first_id = (attempt - 1) * IDS_PER_ATTEMPT + 1
-        self.frames: list[bytes] = []
-        self.closed = False
-        self.changed = asyncio.Event()
-        self._db = db
-        self._flushed = 0
-        self._flushing = asyncio.Lock()
-        self._flusher = asyncio.create_task(self._flush_for_ever())
-
-    def publish(self, event: dict[str, Any]) -> None:
-        self.frames.append(encode_frame(self.first_id + len(self.frames), event))
-        self.changed.set()
-
-    async def flush(self) -> None:
-        """Log everything published so far."""
-        async with self._flushing:
-            start, end = self._flushed, len(self.frames)
-            if start == end:
-                return
-            row: dict[str, Any] = {
-                "turn_id": self.turn_id,
-                "first_id": self.first_id + start,
-                "last_id": self.first_id + end - 1,
-                "frames": b"".join(self.frames[start:end]).decode(),
-            }
-
-            def write(session: Session) -> None:
-                session.add(TurnEventChunk(**row))
-                session.flush()
-                reach("turn.events.applied")
-
-            await self._db.write(write)
-            reach("turn.events.committed")
-            self._flushed = end
-
-    async def close(self) -> None:
-        """No more events will come from this process. Subscribers end, even if the log cannot be written."""
-        async with self._flushing:  # never in the middle of a write: its outcome would not be known
-            self._flusher.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._flusher
-        try:
-            await self.flush()
-        except Exception:
-            logger.exception("the last events of %s could not be logged", self.turn_id)
-        finally:
-            self.closed = True
-            self.changed.set()
-
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            try:
-                await self.flush()
-            except Exception:
-                logger.exception("logging the events of %s failed; it is tried again", self.turn_id)
+_State = tuple[str, int | None]
+"""A turn's status, and where its newest row of the log begins."""
 
 
 class EventHub:
@@ -103,12 +31,12 @@ class EventHub:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._live: dict[str, LiveTurn] = {}
-        self._opened: dict[str, asyncio.Event] = {}
+        self._lookout = Lookout(self._states, POLL_EVERY_S)
+        self._watching = self._showing = True
 
     def open(self, turn_id: str, attempt: int) -> LiveTurn:
         live = self._live[turn_id] = LiveTurn(turn_id, attempt, self._db)
-        if turn_id in self._opened:
-            self._opened[turn_id].set()
+        self._lookout.wake(turn_id)
         return live
 
     async def log_before(self, turn_id: str, attempt: int) -> dict[int, bytes]:
@@ -131,98 +59,94 @@ class EventHub:
             if self._live.get(live.turn_id) is live:
                 del self._live[live.turn_id]
 
+    def stop_watching(self) -> None:
+        """The process is about to stop: streams of turns that it does not run itself end."""
+        self._watching = False
+        self._lookout.wake_all()
+
+    def stop(self) -> None:
+        """All streams end, after a whole frame: their readers go on elsewhere."""
+        self._showing = False
+        self.stop_watching()
+        for live in self._live.values():
+            live.changed.set()
+
     async def subscribe(self, turn_id: str, after: int = 0) -> AsyncIterator[bytes]:
-        """The frames with ids above ``after``, until the turn is finished or waits for somebody; pings while
-        nothing happens, also while it is queued."""
-        silence = 0.0
+        """The frames with ids above ``after``, one or more at once, until the turn is finished or waits for
+        somebody; pings while nothing happens, also while it is queued."""
+        log = LogReader(self._db, turn_id, after)
+        time = asyncio.get_running_loop().time
+        ping_at = time() + PING_EVERY_S
+        while self._showing:
+            live = self._live.get(turn_id)
+            oldest = live.first_id if live is not None else 0
+            if live is not None and (found := live.after(log.after)) is not None:
+                data, log.after = found
+                if data:
+                    yield data
+                    ping_at = time() + PING_EVERY_S
+                    continue
+                if not live.closed.is_set():
+                    if not await _changed(live, ping_at - time()):
+                        yield ping_frame(log.after)
+                        ping_at = time() + PING_EVERY_S
+                    continue
+            logged = await log.read()
+            for piece in logged:
+                yield piece
+            if logged:
+                ping_at = time() + PING_EVERY_S
+            elif live is not None and not live.closed.is_set():
+                log.after = max(log.after, oldest - 1)  # what was dropped from memory is logged
+            elif not await self._more_to_come(turn_id, log.after, ping_at - time()):
+                while logged := await log.read():
+                    for piece in logged:
+                        yield piece
+                return
+            elif time() >= ping_at:
+                yield ping_frame(log.after)
+                ping_at = time() + PING_EVERY_S
+
+    async def until_idle(self, turn_id: str) -> None:
+        """Until the turn has ended or waits for somebody, whichever process runs it."""
         while True:
             live = self._live.get(turn_id)
-            logged, after = await self._logged(turn_id, after, below=live.first_id if live else None)
-            for frame in logged:
-                yield frame
-            if live is not None:
-                async for frame, event_id in _tail(live, after):
-                    after = event_id or after
-                    yield frame
+            if live is not None and not live.closed.is_set():
+                await live.closed.wait()
                 continue
-            if logged:
-                silence = 0.0
-                continue
-            if not await self._is_under_way(turn_id):
-                rest, after = await self._logged(turn_id, after, below=None)
-                for frame in rest:
-                    yield frame
+            state = await self._state(turn_id)
+            if state is None or state[0] not in UNDER_WAY:
                 return
-            if await self._silent_for(turn_id, POLL_EVERY_S):  # another process runs it, or it is queued
-                silence += POLL_EVERY_S
-            if silence >= PING_EVERY_S:
-                silence = 0.0
-                yield PING
+            await self._lookout.changed(turn_id, state, PING_EVERY_S)
 
-    async def _logged(self, turn_id: str, after: int, *, below: int | None) -> tuple[list[bytes], int]:
-        query = select(TurnEventChunk).where(
-            TurnEventChunk.turn_id == turn_id, TurnEventChunk.last_id > after
+    async def _more_to_come(self, turn_id: str, after: int, timeout_s: float) -> bool:
+        """Wait for news of a turn that another process runs, or nobody yet; False if none will come, here."""
+        state = await self._state(turn_id)
+        if state is None or state[0] not in UNDER_WAY or not self._watching:
+            return False
+        if (state[1] or 0) <= after and turn_id not in self._live:
+            await self._lookout.changed(turn_id, state, timeout_s)
+        return True
+
+    async def _state(self, turn_id: str) -> _State | None:
+        return (await self._states([turn_id])).get(turn_id)
+
+    async def _states(self, turn_ids: Sequence[str]) -> Mapping[str, _State]:
+        newest = (
+            select(func.max(TurnEventChunk.first_id))
+            .where(TurnEventChunk.turn_id == Turn.id)
+            .correlate(Turn)
+            .scalar_subquery()
         )
-        if below is not None:
-            query = query.where(TurnEventChunk.first_id < below)
+        query = select(Turn.id, Turn.status, newest).where(col(Turn.id).in_(turn_ids))
         async with self._db.session() as session:
-            chunks = (await session.exec(query.order_by(col(TurnEventChunk.first_id)))).all()
-        frames: list[bytes] = []
-        for chunk in chunks:
-            split = [part + b"\n\n" for part in chunk.frames.encode().split(b"\n\n") if part]
-            frames.extend(split[max(0, after + 1 - chunk.first_id) :])
-            after = chunk.last_id
-        return frames, after
-
-    async def _is_under_way(self, turn_id: str) -> bool:
-        async with self._db.session() as session:
-            status = (await session.exec(select(Turn.status).where(Turn.id == turn_id))).first()
-        return status in {"running", "queued"}
-
-    async def _silent_for(self, turn_id: str, seconds: float) -> bool:
-        """Wait; False as soon as this process runs the turn."""
-        opened = self._opened.setdefault(turn_id, asyncio.Event())
-        try:
-            await asyncio.wait_for(opened.wait(), seconds)
-        except TimeoutError:
-            return True
-        finally:
-            if self._opened.get(turn_id) is opened:
-                del self._opened[turn_id]
-        return False
+            return {row[0]: (row[1], row[2]) for row in (await session.exec(query)).all()}
 
 
-async def _tail(live: LiveTurn, after: int) -> AsyncIterator[tuple[bytes, int | None]]:
-    """A live turn's frames above ``after`` with their ids, pings between them, until it closes."""
-    position = max(0, after + 1 - live.first_id)
-    while True:
-        while position < len(live.frames):
-            yield live.frames[position], live.first_id + position
-            position += 1
-        if live.closed:
-            return
-        live.changed.clear()
-        try:
-            await asyncio.wait_for(live.changed.wait(), PING_EVERY_S)
-        except TimeoutError:
-            yield PING, None
-
-
-def log_frames(session: Session, turn: Turn, events: list[dict[str, Any]]) -> None:
-    """Log events of a turn that no process is running, as the next attempt at it would number them."""
-    first_id = turn.attempt * IDS_PER_ATTEMPT + 1
-    frames = [encode_frame(first_id + number, event) for number, event in enumerate(events)]
-    session.add(
-        TurnEventChunk(
-            turn_id=turn.id,
-            first_id=first_id,
-            last_id=first_id + len(frames) - 1,
-            frames=b"".join(frames).decode(),
-        )
-    )
-
-
-def last_event_id(session: Session, turn_id: str) -> int:
-    """The id of the newest logged event; 0 if there is none."""
-    query = select(TurnEventChunk.last_id).where(TurnEventChunk.turn_id == turn_id)
-    return session.exec(query.order_by(col(TurnEventChunk.last_id).desc())).first() or 0
+async def _changed(live: LiveTurn, timeout_s: float) -> bool:
+    """Whether there is something new within the time."""
+    live.changed.clear()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(live.changed.wait(), timeout_s)
+        return True
+    return False

@@ -7,6 +7,7 @@ Invariants:
 - an assistant message, its settlement and its tool-call rows exist together or not at all;
 - so do a tool's result and the charge for it, where the tool has a price;
 - a turn that waits has an open action, and holds no lease;
+- a turn that has ended or waits has the events that say so in its log;
 - a message and its search entry exist together or not at all.
 """
 
@@ -23,6 +24,7 @@ from kit.errors import NotFound
 from kit.ids import new_id
 from kit.json import storable
 from threads.beginning import Beginning
+from threads.changes import record_changes, turn_change, withdrawn_change
 from threads.ending import Endings
 from threads.leases import Leases
 from threads.model_client import StepCost
@@ -36,6 +38,10 @@ UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was under way. "
     "It may or may not have taken effect; check before you repeat it."
 )
+
+
+Tell = Callable[[Session], None]
+"""Writes the events that end a turn's stream, in the transaction that ends the turn."""
 
 
 class Journal(Leases):
@@ -70,16 +76,19 @@ class Journal(Leases):
         reach("turn.begin.committed")
         return turn
 
-    async def withdraw(self, turn: Turn, error: Mapping[str, Any]) -> str | None:
+    async def withdraw(self, turn: Turn, error: Mapping[str, Any], tell: Tell) -> str | None:
         """A turn that was refused before it did anything: its message goes, the turn stays as failed. Returns
-        the turn that may be taken next."""
+        the turn that may be taken next. Raises LeaseLost."""
 
         def write(session: Session) -> str | None:
             self._hold(session, turn)
             thread = locked_thread(session, turn.thread_id)
             if thread.last_seq == turn.user_seq:
-                take_last_message_back(session, thread)
-            return self._endings.end(session, turn, "failed", error=error)
+                message = take_last_message_back(session, thread)
+                record_changes(session, thread.id, self._clock.now_ms(), [withdrawn_change(message)])
+            following = self._endings.end(session, turn, "failed", error=error)
+            tell(session)
+            return following
 
         return await self._db.write(write)
 
@@ -208,9 +217,15 @@ class Journal(Leases):
 
         call.sqlmodel_update(await self._db.write(write))
 
-    async def park(self, turn: Turn, needs: Sequence[Need] = ()) -> list[PendingAction]:
-        """The turn waits for its open actions and for ``needs``, and gives up its lease. Returns all of them;
-        none, and the turn runs on, if everything was answered meanwhile. Raises LeaseLost."""
+    async def park(
+        self,
+        turn: Turn,
+        tell: Callable[[Session, Sequence[PendingAction]], None],
+        needs: Sequence[Need] = (),
+    ) -> list[PendingAction]:
+        """The turn waits for its open actions and for ``needs``, and gives up its lease; ``tell`` writes that
+        to its stream. Returns all of them; none, and the turn runs on, if everything was answered
+        meanwhile. Raises LeaseLost."""
 
         def write(session: Session) -> list[PendingAction]:
             self._hold(session, turn)
@@ -231,6 +246,8 @@ class Journal(Leases):
                     parked_at=now,
                     settled_attempts=turn.attempt,
                 )
+                record_changes(session, turn.thread_id, now, [turn_change(turn.id, "requires_action")])
+                tell(session, waiting)
             return waiting
 
         actions = await self._db.write(write)
@@ -239,14 +256,21 @@ class Journal(Leases):
         return actions
 
     async def finish(
-        self, turn: Turn, status: str, *, error: Mapping[str, Any] | None = None, hit_max: bool = False
+        self,
+        turn: Turn,
+        status: str,
+        tell: Tell,
+        *,
+        error: Mapping[str, Any] | None = None,
+        hit_max: bool = False,
     ) -> str | None:
-        """The turn has ended as ``completed``, ``failed`` or ``cancelled``. Returns the turn of its thread
-        that may be taken next. Raises LeaseLost."""
+        """The turn has ended as ``completed``, ``failed`` or ``cancelled``; ``tell`` writes that to its
+        stream. Returns the turn of its thread that may be taken next. Raises LeaseLost."""
 
         def write(session: Session) -> str | None:
             self._hold(session, turn)
             following = self._endings.end(session, turn, status, error=error, hit_max_iterations=hit_max)
+            tell(session)
             reach("turn.end.applied")
             return following
 

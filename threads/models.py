@@ -44,9 +44,23 @@ class Thread(SQLModel, table=True):
     context_cut: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     """Where its newest model step cut the history (see ``context.fitting.Cut``)."""
     last_seq: int = Field(default=0, sa_column=big_int())
+    last_change: int = Field(default=0, sa_column=big_int())
+    """The number of its newest ``ThreadChange``; written only by ``changes.record_changes``."""
     created_at: int = Field(sa_column=big_int())
     last_active_at: int = Field(sa_column=big_int())
     deleted_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
+
+
+class ThreadChange(SQLModel, table=True):
+    """Something that happened in a thread (see ``threads/changes.py``), numbered from 1 in its thread."""
+
+    __tablename__ = "thread_change"
+
+    thread_id: str = Field(primary_key=True, foreign_key="thread.id", ondelete="CASCADE")
+    number: int = Field(sa_column=big_int(primary_key=True))
+    kind: str
+    data: dict[str, Any] = Field(sa_column=json_column())
+    created_at: int = Field(sa_column=big_int())
 
 
 class Message(SQLModel, table=True):

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, delete, select
 
 from kit.clock import Clock
 from kit.db import Database
-from threads.models import Message, Thread, Turn, TurnEventChunk
+from threads.models import Message, Thread, ThreadChange, Turn, TurnEventChunk
 
 logger = logging.getLogger("heddle.threads")
 
@@ -120,6 +120,12 @@ def _empty_step(session: Session, thread_id: str) -> _Taken | None:
         .limit(ROWS_AT_ONCE)
     )
     if taken := session.exec(delete(TurnEventChunk).where(chunk.in_(chunks))).rowcount:
+        return _Taken(0, taken)
+    changes = select(ThreadChange.number).where(ThreadChange.thread_id == thread_id).limit(ROWS_AT_ONCE)
+    some = delete(ThreadChange).where(
+        col(ThreadChange.thread_id) == thread_id, col(ThreadChange.number).in_(changes)
+    )
+    if taken := session.exec(some).rowcount:
         return _Taken(0, taken)
     turns = select(Turn.id).where(Turn.thread_id == thread_id).limit(TURNS_AT_ONCE)
     return _Taken(0, session.exec(delete(Turn).where(col(Turn.id).in_(turns))).rowcount)

@@ -1,11 +1,10 @@
 """Threads over HTTP."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from kit.caller import Caller, Standard
 from kit.errors import Conflict, InvalidRequest
@@ -13,7 +12,7 @@ from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 from kit.request_body import check_storable, read_json
 from threads.context.settings import parse_context
-from threads.events import EventHub
+from threads.event_stream import EventStream
 from threads.failure import TurnFailed
 from threads.models import Turn
 from threads.once import Once
@@ -40,7 +39,6 @@ Seq = Annotated[int | None, Query(ge=0, le=2**53)]
 
 CANCEL_TRIES = 3
 MAX_METADATA_FILTERS = 16
-SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 def thread_routes(
@@ -137,7 +135,7 @@ def thread_routes(
         if turn_request.background:
             return _json(render_turn(turn), status=202, headers=headers)
         if turn_request.stream:
-            return _event_stream(engine.hub, turn.id, 0, headers)
+            return EventStream(engine.hub.subscribe(turn.id), headers)
         return await _whole_answer(engine, reader, caller, turn, headers)
 
     @router.get("/{thread_id}/turns")
@@ -152,18 +150,6 @@ def thread_routes(
     async def get_turn(thread_id: str, turn_id: str, caller: Standard) -> dict[str, Any]:
         turn = await engine.journal.get(caller, thread_id, turn_id)
         return await reader.rendered(turn)
-
-    @router.get("/{thread_id}/turns/{turn_id}/events")
-    async def turn_events(
-        thread_id: str, turn_id: str, request: Request, caller: Standard, after: Seq = None
-    ) -> Response:
-        turn = await engine.journal.get(caller, thread_id, turn_id)
-        last_seen = request.headers.get("last-event-id", "")
-        if last_seen and not last_seen.isdigit():
-            raise InvalidRequest("last-event-id: expected the id of an event of this turn")
-        start = int(last_seen) if last_seen else after or 0
-        headers = {"x-qlaud-thread-id": thread_id, "x-heddle-turn-id": turn.id}
-        return _event_stream(engine.hub, turn.id, start, headers)
 
     @router.post("/{thread_id}/turns/{turn_id}/actions")
     async def answer_actions(
@@ -220,11 +206,6 @@ async def _whole_answer(
         headers["x-qlaud-assistant-seq"] = str(message.seq)
     headers["x-heddle-cost-micros"] = str(body["cost_micros"])
     return _json(body, status=200, headers=headers)
-
-
-def _event_stream(hub: EventHub, turn_id: str, after: int, headers: dict[str, str]) -> Response:
-    frames: AsyncIterator[bytes] = hub.subscribe(turn_id, after)
-    return StreamingResponse(frames, media_type="text/event-stream", headers={**SSE_HEADERS, **headers})
 
 
 def _json(body: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:

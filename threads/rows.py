@@ -1,5 +1,6 @@
 """Rows that several transactions of the package lock and write."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from kit.ids import new_id
 from kit.prepared import Driver, Prepared
 from kit.table_writes import TableWrites
 from kit.writer import connection_of
+from threads.changes import Change, message_change, record_changes
 from threads.models import Message, Thread, ToolCallRow, Turn
 from threads.search_index import add_entries
 
@@ -63,11 +65,12 @@ def append_message(
     content: Any,
     *,
     now_ms: int,
+    also: Sequence[Change] = (),
     of_thread: dict[str, Any] | None = None,
     **columns: Any,
 ) -> Message:
-    """The next message of a thread, which the session has locked, and what it is found by. ``of_thread``:
-    what else of the thread changes."""
+    """The next message of a thread, which the session has locked, and what it is found by. ``also`` are
+    further changes of the thread, for those who watch it; ``of_thread``: what else of its row changes."""
     thread.last_seq += 1
     thread.last_active_at = max(now_ms, thread.last_active_at)
     message = Message(
@@ -85,14 +88,16 @@ def append_message(
     moved = {"last_seq": thread.last_seq, "last_active_at": thread.last_active_at}
     _THREADS.update(session, thread.id, {**moved, **(of_thread or {})})
     add_entries(session, thread, [message])
+    record_changes(session, thread.id, now_ms, [message_change(message), *also])
     return message
 
 
-def take_last_message_back(session: Session, thread: ThreadHead) -> None:
-    """The newest message of a thread, which the session has locked, was never said."""
+def take_last_message_back(session: Session, thread: ThreadHead) -> Message:
+    """The newest message of a thread, which the session has locked, was never said. Returns it."""
     message = session.exec(
         select(Message).where(Message.thread_id == thread.id, Message.seq == thread.last_seq)
     ).one()
     session.delete(message)
     thread.last_seq -= 1
     _THREADS.update(session, thread.id, {"last_seq": thread.last_seq})
+    return message

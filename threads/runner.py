@@ -7,8 +7,8 @@ unanswered tool call means the tool step, anything else the model step.
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
-from contextlib import suppress
+
+from sqlmodel import Session
 
 from broker.broker import Broker
 from broker.calls import ToolScope, ToolSelection
@@ -19,13 +19,13 @@ from kit.db import Database
 from kit.errors import HeddleError, InvalidRequest, PaymentRequired, RateLimited, UpstreamTimeout
 from threads import needs
 from threads.context.window import ContextWindow
-from threads.events import EventHub, LiveTurn
+from threads.events import EventHub
 from threads.failure import error_record
 from threads.journal import Journal
+from threads.live_turn import LastEvents, LiveTurn
 from threads.model_client import LeaseLost, ModelClient
-from threads.models import PendingAction, Thread, Turn
-from threads.needs import Need
-from threads.schemas import render_action
+from threads.models import Thread, Turn
+from threads.parking import park
 from threads.steps import ModelStepRunner, TurnRun
 from threads.tool_step import ToolStepRunner, may_wait_for_funds
 from threads.turn_events import done_event, error_event
@@ -151,15 +151,13 @@ class TurnRunner:
         required = [need for need in run.toolset.required if need.connector not in turn.declined_connectors]
         if required and not run.calls:
             started.open()
-            await self._park(run, [needs.connection(need) for need in required])
+            await park(self._journal, run, [needs.connection(need) for need in required])
             return None
         await self._model_step.settle_lost(run)
         while True:
             if run.calls:
                 started.open()
-                actions = await self._tool_step.run(run)
-                if actions:
-                    self._tell_parked(run, actions)
+                if await self._tool_step.run(run):
                     return None
             elif run.history[-1].role == "assistant":
                 return await self._complete(run)
@@ -172,7 +170,8 @@ class TurnRunner:
                     if not may_wait_for_funds(turn, refusal):
                         raise
                     started.open()
-                    await self._park(run, [needs.funds(turn, refusal, now_ms=self._clock.now_ms())])
+                    need = needs.funds(turn, refusal, now_ms=self._clock.now_ms())
+                    await park(self._journal, run, [need])
                     return None
                 except RateLimited as refusal:
                     if not started.opened.done():
@@ -209,45 +208,50 @@ class TurnRunner:
             budget=None if limit is None else TurnBudget(limit, spent=lambda: turn.cost_nanos),
         )
 
-    async def _park(self, run: TurnRun, waiting: Sequence[Need]) -> None:
-        self._tell_parked(run, await self._journal.park(run.turn, waiting))
-
-    def _tell_parked(self, run: TurnRun, actions: Sequence[PendingAction]) -> None:
-        run.publish(
-            "requires_action", turn_id=run.turn.id, actions=[render_action(action) for action in actions]
-        )
-        run.live.publish(done_event(self._prefix, run.turn, incomplete=True))
-
     async def _complete(self, run: TurnRun, *, hit_max: bool = False) -> str | None:
-        following = await self._journal.finish(run.turn, "completed", hit_max=hit_max)
-        run.live.publish(done_event(self._prefix, run.turn, incomplete=hit_max))
-        return following
+        turn = run.turn
+        turn.hit_max_iterations = hit_max
+        done = done_event(self._prefix, turn, incomplete=hit_max)
+        return await run.live.conclude(
+            lambda last: self._journal.finish(
+                turn, "completed", lambda session: last.log(session, done), hit_max=hit_max
+            )
+        )
 
     async def _failed(self, started: StartedTurn, error: HeddleError, live: LiveTurn) -> str | None:
         turn = started.turn
         record = error_record(error, turn.iteration + 1)
         started.failure = error
-        following = None
-        with suppress(LeaseLost):
+        events = [error_event(self._prefix, record), done_event(self._prefix, turn, incomplete=True)]
+
+        async def end(last: LastEvents) -> str | None:
+            def tell(session: Session) -> None:
+                last.log(session, *events)
+
             if not started.accepted and turn.attempt == 1 and turn.iteration == 0:
-                following = await self._journal.withdraw(turn, record)
-            else:
-                following = await self._journal.finish(turn, "failed", error=record)
+                return await self._journal.withdraw(turn, record, tell)
+            return await self._journal.finish(turn, "failed", tell, error=record)
+
+        following = await live.conclude(end)
         turn.status = "failed"
-        live.publish(error_event(self._prefix, record))
-        live.publish(done_event(self._prefix, turn, incomplete=True))
         return following
 
     async def _interrupted(self, started: StartedTurn, live: LiveTurn) -> str | None:
         """Cancelled by its owner, or handed over because the server is shutting down."""
+        turn = started.turn
         if not started.cancelled:
-            await self._journal.release(started.turn)
+            await live.flush()  # whoever takes it next reads on where this log ends
+            await self._journal.release(turn)
             return None
-        following = await self._journal.finish(started.turn, "cancelled")
-        async with self._db.session() as session:  # a step may have been written while it was cancelled
-            turn = await session.get_one(Turn, started.turn.id)
-        live.publish(done_event(self._prefix, turn, incomplete=True))
-        return following
+        return await live.conclude(
+            lambda last: self._journal.finish(
+                turn, "cancelled", lambda session: self._tell_cancelled(session, last, turn.id)
+            )
+        )
+
+    def _tell_cancelled(self, session: Session, last: LastEvents, turn_id: str) -> None:
+        turn = session.get_one(Turn, turn_id, populate_existing=True)  # its last step may have written to it
+        last.log(session, done_event(self._prefix, turn, incomplete=True))
 
 
 def _pause_s(refusal: RateLimited) -> float:

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlmodel import Session
 
@@ -12,11 +12,13 @@ from broker.calls import ToolScope
 from broker.metering import TurnBudget
 from broker.toolset import Toolset
 from kit.crash_points import reach
+from kit.to_its_end import to_its_end
 from threads.accumulate import MessageAccumulator, StreamOutOfOrder
 from threads.context.repair import tool_use_ids
 from threads.context.window import ContextWindow, TurnContext
-from threads.events import EventHub, LiveTurn
+from threads.events import EventHub
 from threads.journal import Journal
+from threads.live_turn import LiveTurn
 from threads.lost import delivered_of
 from threads.model_client import (
     CostRecorder,
@@ -30,8 +32,6 @@ from threads.model_client import (
 from threads.models import Message, ToolCallRow, Turn
 
 logger = logging.getLogger("heddle.threads")
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -158,6 +158,7 @@ class ModelStepRunner:
                 return shown
             run.live.publish(shown)
             reach("turn.step.shown")
+            await run.live.room()
         if not accumulator.complete:
             raise ModelStreamBroke("the provider broke off its answer")
         return None
@@ -195,20 +196,6 @@ class ModelStepRunner:
             budget_nanos=turn.max_cost_nanos,
             spent_nanos=turn.cost_nanos,
         )
-
-
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """What is being written is written although the turn is cancelled meanwhile; that goes on afterwards."""
-    task, cancelled = asyncio.ensure_future(work), False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        task.exception()  # nobody is there to hear of it
-        raise asyncio.CancelledError
-    return task.result()
 
 
 def request_id_of(turn: Turn, step: int | str, attempt: int | None = None) -> str:

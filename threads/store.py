@@ -12,6 +12,8 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_uuid
+from kit.writer import touch
+from threads.changes import record_changes
 from threads.context.history import newest_compaction
 from threads.ending import BUSY, Endings
 from threads.models import Compaction, Message, Thread, Turn
@@ -111,6 +113,8 @@ class ThreadStore:
                 thread.meta = {key: value for key, value in merged.items() if value is not None}
                 check_metadata(thread.meta)
             session.add(thread)
+            shown = {"title": thread.title, "metadata": thread.meta}
+            record_changes(session, thread_id, self._clock.now_ms(), [("thread", shown)])
             return thread
 
         return await self._db.write(write)
@@ -134,6 +138,7 @@ class ThreadStore:
             if running is None:
                 thread.deleted_at = self._clock.now_ms()
                 session.add(thread)
+                touch(session, thread_id)
             return running
 
         return await self._db.write(write)

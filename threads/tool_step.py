@@ -18,12 +18,14 @@ from broker.metering import OpenCharge, Payment, Record
 from kit.clock import Clock
 from kit.crash_points import reach
 from kit.errors import HeddleError, PaymentRequired
+from kit.to_its_end import to_its_end
 from threads import needs
 from threads.journal import UNKNOWN_OUTCOME, Journal
 from threads.model_client import LeaseLost
 from threads.models import PendingAction, ToolCallRow, Turn
 from threads.needs import FUNDS_CODES, Need
-from threads.steps import TurnRun, request_id_of, to_its_end
+from threads.parking import park
+from threads.steps import TurnRun, request_id_of
 
 logger = logging.getLogger("heddle.threads")
 
@@ -54,7 +56,7 @@ class ToolStepRunner:
             run.calls = await self._journal.calls_of(run.turn)
             if any(call.status in READY for call in run.calls) or await self._client_answers(run):
                 continue
-            actions = await self._journal.park(run.turn)
+            actions = await park(self._journal, run)
             if actions:
                 return actions
             run.calls = await self._journal.calls_of(run.turn)

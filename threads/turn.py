@@ -26,8 +26,6 @@ from threads.wakes import Wakes
 logger = logging.getLogger("heddle.threads")
 
 TEND_EVERY_S = 2.0
-AFTER_ALL = 2**62
-"""An event id that no turn reaches."""
 STOP_WITHIN_S = 15.0
 """How long a request waits for a turn of another process to stop."""
 STOP_LOOK_S = 0.1
@@ -109,8 +107,7 @@ class TurnEngine:
 
     async def wait(self, turn_id: str) -> None:
         """Until the turn has ended or waits for somebody, whichever process runs it."""
-        async for _frame in self.hub.subscribe(turn_id, after=AFTER_ALL):
-            pass
+        await self.hub.until_idle(turn_id)
 
     async def cancel(self, caller: Caller, thread_id: str, turn_id: str) -> Turn:
         """Stop a turn: its model call, its tools. What was used is billed. Raises NotFound."""

@@ -19,7 +19,7 @@ from gateway.loopback import served
 from kit.db import parse_database_url, sync_engine
 from tests.crash.provider import CALL_NANOS, INPUT_TOKENS, TOOL
 from tests.crash.rig import Rig, rig, until
-from threads.events import IDS_PER_ATTEMPT
+from threads.event_log import IDS_PER_ATTEMPT
 from threads.models import ToolCallRow, Turn, TurnEventChunk
 
 BEGINNING = (

@@ -142,7 +142,9 @@ async def refusal_after_waiting(
     body = {"model": "talk", "content": "hi", "max_duration_ms": 1000}
     turn = await journal.begin(caller, thread, parse_turn(body))
     (action,) = await journal.park(
-        turn, [needs.connection(NeedsConnection("x", "X", "https://x.test", 2**50))]
+        turn,
+        lambda _session, _actions: None,
+        [needs.connection(NeedsConnection("x", "X", "https://x.test", 2**50))],
     )
     declined = {"actions": [{"id": action.id, "type": "deny"}]}
     path = f"/v1/threads/{thread}/turns/{turn.id}"

@@ -11,8 +11,10 @@ from sqlmodel import Session, col, select
 from kit.caller import Caller
 from kit.clock import ManualClock
 from kit.db import Database
-from threads.events import FLUSH_EVERY_S, EventHub
+from tests.threads.frames import frames_of
+from threads.events import EventHub
 from threads.journal import Journal
+from threads.live_turn import FLUSH_EVERY_S
 from threads.models import Turn, TurnEventChunk
 from threads.store import ThreadStore
 from threads.turn_request import parse_turn
@@ -58,7 +60,7 @@ def end(session: Session, turn_id: str) -> None:
 
 async def frames(hub: EventHub, turn_id: str, after: int = 0) -> list[bytes]:
     async with asyncio.timeout(10):
-        return [frame async for frame in hub.subscribe(turn_id, after)]
+        return await frames_of(hub.subscribe(turn_id, after))
 
 
 async def test_closing_during_a_write_logs_every_event_once_and_ends_the_subscribers(

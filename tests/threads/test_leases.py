@@ -56,7 +56,7 @@ async def test_a_lease_that_ran_out_is_taken_once_and_the_old_owner_may_not_writ
     with pytest.raises(LeaseLost):
         await record(db, first, turn)
     with pytest.raises(LeaseLost):
-        await first.finish(turn, "completed")
+        await first.finish(turn, "completed", lambda _session: None)
     winner, row = winners[0]
     assert row.attempt == 2
     assert (await record(db, winner, row)).seq == 2
@@ -87,7 +87,7 @@ async def test_a_refused_turn_takes_its_message_back(
 ) -> None:
     journal, store = Journal(db, clock, "one"), ThreadStore(db, clock)
     turn = await journal.begin(CALLER, thread_id, REQUEST)
-    await journal.withdraw(turn, {"message": "no money"})
+    await journal.withdraw(turn, {"message": "no money"}, lambda _session: None)
     rows = await store.messages(CALLER, thread_id, limit=10, ascending=True, after_seq=None, before_seq=None)
     assert rows == []
     again = await journal.begin(CALLER, thread_id, REQUEST)

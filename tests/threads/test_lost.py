@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from threads.events import encode_frame
+from threads.event_log import encode_frame
 from threads.lost import delivered_of
 
 START: dict[str, Any] = {"type": "message_start", "message": {"usage": {"input_tokens": 3}}}

@@ -81,7 +81,7 @@ async def test_a_turns_messages_are_found_at_once_and_a_message_that_was_taken_b
     journal = Journal(library.db, library.clock, "one")
     turn = await journal.begin(OWNER, thread.id, parse_turn({"model": "sim", "content": "heddle pulley"}))
     assert await library.found("pulley") == {(thread.id, 1)}
-    await journal.withdraw(turn, {"message": "no money"})
+    await journal.withdraw(turn, {"message": "no money"}, lambda _session: None)
     assert await library.found("pulley") == set()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from tests.serving import Served, heddle, text_of, types_of
+from tests.threads.frames import frames_of
 from tests.threads.waiting.rig import (
     PICK,
     act,
@@ -108,7 +109,7 @@ async def test_a_turn_that_waited_long_enough_parks_and_survives_a_restart(
         assert "do not fit" in outputs[2][0]["error"]  # nobody was asked to run what cannot be run
         again = await user.post(f"{thread}/tool-results/{first['tool_use_id']}", json=result)
         assert again.status_code == 404
-        whole = [event async for event in after.app.engine.hub.subscribe(turn["id"])]
+        whole = await frames_of(after.app.engine.hub.subscribe(turn["id"]))
         ids = [int(frame.split(b"id: ")[1].split(b"\n")[0]) for frame in whole]
         assert ids == sorted(set(ids)) and ids[-1] > ids[0] + 1_000_000
         kinds = [frame.split(b"\n")[0] for frame in whole]

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.serving import Served, heddle, read_events, text_of, types_of
+from tests.threads.frames import frames_of
 from tests.threads.waiting.rig import PICK, ended, leaves_nothing, new_thread, post, texts, turn_when
 from threads import events as turn_stream
 from threads.beginning import MAX_QUEUED
@@ -184,6 +185,6 @@ async def test_a_thread_is_deleted_with_what_waits_in_it(sqlite_heddle: Served) 
     assert (await user.post(result, json={"output": 1})).status_code == 404
     async with asyncio.timeout(10):
         for turn_id in (waiting["turn_id"], queued["id"]):
-            frames = [frame async for frame in sqlite_heddle.app.engine.hub.subscribe(turn_id)]
+            frames = await frames_of(sqlite_heddle.app.engine.hub.subscribe(turn_id))
             assert frames[-1].startswith(b"event: qlaud.done")
     await leaves_nothing(sqlite_heddle)
