@@ -86,9 +86,9 @@ async def test_a_long_log_is_read_a_part_at_a_time(db: Database, turn: Turn) -> 
     frames = [encode_frame(number + 1, delta(number)) for number in range(100_000)]
 
     def write(session: Session) -> None:
-        for start in range(0, 20_000, 10):
+        for start in range(0, 5_000, 10):
             add_to_log(session, turn.id, 1, start + 1, frames[start : start + 10])
-        add_to_log(session, turn.id, 1, 20_001, frames[20_000:])
+        add_to_log(session, turn.id, 1, 5_001, frames[5_000:])
 
     await db.write(write)
     reader, read, reads = LogReader(db, turn.id, 5), bytearray(), 0
