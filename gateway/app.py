@@ -41,7 +41,7 @@ from gateway.cors import CrossOrigin
 from gateway.front_door import FrontDoor
 from gateway.idempotency.idempotency import Idempotency
 from gateway.inference.count_tokens import COUNT_TOKENS_PATH, CountTokensRoute
-from gateway.inference.dialects.registry import CLIENT_PATHS
+from gateway.inference.dialects.registry import CLIENT_PATHS, OPENAI_RESPONSES, RESPONSES_PATH
 from gateway.inference.inference import Inference
 from gateway.inference.media.routes import TRANSCRIPTIONS_PATH, media_routes
 from gateway.inference.metrics import InferenceMetrics
@@ -54,8 +54,14 @@ from gateway.inference.search_embeddings import SETTING, SearchEmbeddings
 from gateway.inference.stand_ins import build_catalogs
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
+from gateway.jobs.jobs import Jobs
 from gateway.migrations import migrate
 from gateway.ops.routes import ops_routes
+from gateway.responses.conversations import Conversations
+from gateway.responses.route import ResponsesRoute
+from gateway.responses.routes import conversation_routes, response_routes
+from gateway.responses.rows import ResponseRows
+from gateway.responses.stored import StoredResponses
 from gateway.settings import BadSettings, Settings
 from gateway.statements.routes import statement_routes
 from gateway.statements.statements import Statements
@@ -167,6 +173,16 @@ class App:
             max_request_bytes=settings.max_request_bytes,
             larger_requests={TRANSCRIPTIONS_PATH: settings.max_upload_bytes},
         )
+        self._threads = ThreadStore(db, clock, self.engine.endings)
+        self.responses = StoredResponses(
+            ResponseRows(db, clock), self._threads, Forks(db, clock), self.engine, self.inference, clock
+        )
+        self._hot_routes = self._inference_routes()
+        in_background = {**self._hot_routes}
+        self._hot_routes[RESPONSES_PATH] = self._responses_route()
+        for path in (TRANSCRIPTIONS_PATH, COUNT_TOKENS_PATH):  # a form, and what costs nothing
+            del in_background[path]
+        self.jobs = Jobs(db, vault, clock, self.keys, in_background, settings)
         self.connections.on_connected(self._resume_turns)
         self.connect_sessions.on_declined(self._tell_turns)
         self.post_paths: frozenset[str]
@@ -235,6 +251,7 @@ class App:
         await self.idempotency.start()
         await self.broker.start()
         await self.engine.start()
+        await self.jobs.runner.start()
         self.search_filler.start()
         if self.embedder is not None:
             self.embedder.start()
@@ -257,6 +274,7 @@ class App:
         if self.embedder is not None:
             await self.embedder.close()
         await self.search_filler.close()
+        await self.jobs.runner.close()
         await self.engine.close()
         await self.broker.close()
         await self.credentials.close()
@@ -282,7 +300,7 @@ class App:
 
     # --- HTTP -------------------------------------------------------------------------------------
 
-    def _front(self) -> ASGIApp:
+    def _inference_routes(self) -> dict[str, ASGIApp]:
         settings = self.settings
         limit = settings.max_request_bytes
         hot_routes: dict[str, ASGIApp] = {
@@ -295,14 +313,26 @@ class App:
         hot_routes[COUNT_TOKENS_PATH] = CountTokensRoute(
             self.inference, self._upstream, max_request_bytes=limit
         )
+        return hot_routes
+
+    def _responses_route(self) -> ASGIApp:
+        settings = self.settings
+        limit = settings.max_request_bytes
+        passing = InferenceRoute(self.inference, OPENAI_RESPONSES, max_request_bytes=limit)
+        return ResponsesRoute(
+            self.responses, passing, max_request_bytes=limit, by_default=settings.store_responses
+        )
+
+    def _front(self) -> ASGIApp:
+        settings = self.settings
         routers = self._control_plane()
-        self.post_paths = frozenset({*hot_routes, *post_paths(routers)})
-        control_plane = BodyLimit(api_of(routers), max_bytes=limit)
-        door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=hot_routes)
+        self.post_paths = frozenset({*self._hot_routes, *post_paths(routers)})
+        control_plane = BodyLimit(api_of(routers), max_bytes=settings.max_request_bytes)
+        door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=self._hot_routes)
         return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
 
     def _control_plane(self) -> tuple[APIRouter, ...]:
-        store = ThreadStore(self.db, self._clock, self.engine.endings)
+        store = self._threads
         reader = TurnReader(self.db, self.engine.actions)
         usage_events = UsageEvents(self.db)
         end_users = EndUsers(self.db, self._clock)
@@ -329,6 +359,9 @@ class App:
                 max_request_bytes=self.settings.max_request_bytes,
             ),
             search_routes(Search(self.db, self._search_model)),
+            self.jobs.routes(),
+            response_routes(self.responses),
+            conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),

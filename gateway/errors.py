@@ -15,7 +15,14 @@ from kit.errors import AuthenticationFailed, HeddleError, InvalidRequest, NotFou
 
 logger = logging.getLogger("heddle.http")
 
-OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/audio/", "/v1/images/")
+OPENAI_PATHS = (
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/conversations",
+    "/v1/embeddings",
+    "/v1/audio/",
+    "/v1/images/",
+)
 
 
 class MethodNotAllowed(HeddleError):

@@ -150,6 +150,11 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_idempotent_answer_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    store_responses: bool = False
+    """Whether a response of ``POST /v1/responses`` is stored whose request does not say."""
+    max_running_jobs: int = Field(default=16, ge=1, le=1000)
+    max_job_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    keep_jobs_days: float = Field(default=7, gt=0, le=365, allow_inf_nan=False)
     metrics_token: str | None = Field(default=None, repr=False, min_length=16)
     operator_token: str | None = Field(default=None, repr=False, min_length=16)
     stripe_secret_key: str | None = Field(default=None, repr=False, pattern=r"^(sk|rk)_(test|live)_\w+$")

@@ -75,6 +75,7 @@ class Beginning:
             max_cost_nanos=request.max_cost_nanos,
             client_tools=list(request.client_tools),
             client_tool_wait_ms=request.client_tool_wait_ms,
+            hands_calls_over=request.hands_calls_over,
             tool_approval=request.tool_approval,
             parks_for_funds=request.parks_for_funds,
             action_timeout_ms=request.action_timeout_ms,

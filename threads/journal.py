@@ -127,6 +127,8 @@ class Journal(Leases):
             cost_nanos=cost.nanos,
         )
         calls = [block for block in content if block.get("type") == "tool_use"]
+        if turn.hands_calls_over:
+            calls = []
         rows = [
             ToolCallRow(
                 id=new_id("call"),

@@ -192,6 +192,8 @@ class Turn(SQLModel, table=True):
     client_tools: list[dict[str, Any]] = Field(default_factory=list, sa_column=json_column())
     client_tool_wait_ms: int = 0
     """How long its process waits for the caller's tools before it parks."""
+    hands_calls_over: bool = False
+    """The calls of its answer are its caller's affair: the turn ends with them."""
     tool_approval: str | dict[str, str] | None = Field(default=None, sa_column=json_column(nullable=True))
     parks_for_funds: bool = False
     action_timeout_ms: int = Field(default=DAY_MS, sa_column=big_int())

@@ -60,7 +60,7 @@ def locked_thread(session: Session, thread_id: str) -> ThreadHead:
 def append_message(
     session: Session,
     thread: ThreadHead,
-    turn_id: str,
+    turn_id: str | None,
     role: str,
     content: Any,
     *,

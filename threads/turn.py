@@ -83,11 +83,18 @@ class TurnEngine:
     # --- what routes call -------------------------------------------------------------------------
 
     async def begin(
-        self, caller: Caller, thread_id: str, request: TurnRequest, once: Once | None = None
+        self,
+        caller: Caller,
+        thread_id: str,
+        request: TurnRequest,
+        once: Once | None = None,
+        *,
+        at_once: bool = False,
     ) -> Turn:
         """Store the message, run the turn in the background, and return once its first step is accepted, or
         once it is queued. A request that came before (``once``) starts nothing: its turn is returned,
-        whatever has become of it.
+        whatever has become of it. ``at_once``: return without waiting for the first step; the turn's row says
+        if it was refused.
 
         Raises Conflict, NotFound; or the HeddleError with which the turn was refused, and then the
         message is not in the thread.
@@ -97,7 +104,10 @@ class TurnEngine:
         rider = once.begins if once is not None else None
         turn = await self.journal.begin(caller, thread_id, request, rider=rider)
         if turn.lease_owner == self.journal.owner:
-            await asyncio.shield(self._spawn(turn).opened)
+            started = self._spawn(turn)
+            if at_once:
+                started.nobody_waits()
+            await asyncio.shield(started.opened)
         elif turn.interrupts is not None:
             await self._interrupt(turn)
             turn = await self.journal.get(caller, thread_id, turn.id)

@@ -71,6 +71,8 @@ class TurnRequest:
     on_busy: str
     stream: bool
     background: bool
+    hands_calls_over: bool = False
+    """The calls of its answer are its caller's affair: the turn ends with them."""
 
 
 def parse_turn(body: Mapping[str, Any]) -> TurnRequest:

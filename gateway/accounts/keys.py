@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select
 
 from gateway.accounts.models import Account, ApiKey
@@ -126,6 +127,14 @@ class ApiKeys:
             raise AuthenticationFailed("this API key has expired", code="key_expired")
         return known.caller
 
+    async def caller(self, key_id: str) -> Caller:
+        """Who acts with this key, whose secret nobody shows now: for what runs in the background. Raises
+        AuthenticationFailed as ``authenticate`` does."""
+        found = await self._find(ApiKey.id == key_id)
+        if found.expires_at is not None and found.expires_at <= self._clock.now_ms():
+            raise AuthenticationFailed("this API key has expired", code="key_expired")
+        return found.caller
+
     async def _look_up(self, digest: str) -> _CachedKey:
         """The key's row, read once for all requests that wait for it."""
         reading = self._reading.get(digest)
@@ -135,8 +144,11 @@ class ApiKeys:
         return await asyncio.shield(reading)
 
     async def _read(self, digest: str) -> _CachedKey:
+        return await self._find(ApiKey.secret_sha256 == digest)
+
+    async def _find(self, which: ColumnElement[bool] | bool) -> _CachedKey:
         now = self._clock.now_ms()
-        query = select(ApiKey, Account).join(Account).where(ApiKey.secret_sha256 == digest)
+        query = select(ApiKey, Account).join(Account).where(which)
         async with self._db.session() as session:
             found = (await session.exec(query)).first()
         if found is None:

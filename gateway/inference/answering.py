@@ -34,7 +34,9 @@ async def answer(
 
 async def _answer(inference: Inference, plan: CallPlan, payer: Payer, scope: Scope, send: Send) -> None:
     try:
-        call = await inference.open(plan, scope["request_id"], payer, forwarded(scope))
+        call = await inference.open(
+            plan, scope["request_id"], payer, forwarded(scope), keeper=scope.get("keeper")
+        )
     except ProviderRefused as refusal:
         if not refusal.body:
             raise
@@ -109,11 +111,11 @@ def _call_headers(call: OpenCall, content_type: str) -> list[tuple[bytes, bytes]
         headers += [(name.encode(), told.encode()) for name, told in call.admitted.rates.headers().items()]
     dropped = call.passage.dropped
     if dropped:
-        headers.append((b"x-heddle-dropped", _header_value(dropped)))
+        headers.append((b"x-heddle-dropped", header_value(dropped)))
     return headers
 
 
-def _header_value(names: Sequence[str]) -> bytes:
+def header_value(names: Sequence[str]) -> bytes:
     """A list for a header (RFC 9110, 5.6.1), ASCII only, cut where it would be too long."""
     text = ", ".join(name.encode("ascii", "replace").decode() for name in names)
     return (text if len(text) <= MAX_HEADER_CHARS else text[:MAX_HEADER_CHARS] + "...").encode()

@@ -17,6 +17,7 @@ from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, Budget, CallOutcome, Payer
 from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.registry import ClientDialect
+from gateway.inference.keeping import Keeper
 from gateway.inference.models import ModelCatalog
 from gateway.inference.open_call import OpenCall
 from gateway.inference.plan import CallPlan, Candidate, MediaRequest, Planner
@@ -71,12 +72,14 @@ class Inference:
         budget: Budget | None = None,
         record_cut_off: Callable[[Session, int], None] | None = None,
         rated: bool = True,
+        keeper: Keeper | None = None,
     ) -> OpenCall:
         """Take the hold and send the request. Raises PaymentRequired (nothing sent), UpstreamFailed,
         ProviderRefused or what stands for it in the client's dialect (released, recorded).
 
         ``record_cut_off`` writes what a call cost, in nano-USD, that was cancelled before its answer began.
         ``rated``: whether the key's rates apply; they bound what Heddle is asked, not what it asks by itself.
+        ``keeper`` keeps its answer.
         """
         admitted = await self.billing.admit(
             request_id, payer, plan.bound, budget=budget, tokens=plan.input_tokens, rated=rated
@@ -93,9 +96,8 @@ class Inference:
         try:
             candidate, response = await self._router.send(plan.candidates, body_for, client_headers)
         except BaseException as error:
-            usage = (
-                TokenUsage() if isinstance(error, Exception) else asked.passage.abandoned(plan.input_guess)
-            )
+            forgiven = isinstance(error, Exception) or (keeper is not None and keeper.forgives)
+            usage = TokenUsage() if forgiven else asked.passage.abandoned(plan.input_guess)
             outcome = CallOutcome(
                 provider=asked.model.provider.name,
                 model=asked.model.slug,
@@ -112,7 +114,7 @@ class Inference:
             await self.billing.settle(request_id, payer, outcome, rider=rider)
             raise
         reach("call.upstream.answered")
-        return OpenCall(plan, candidate, admitted, response, billing=self.billing)
+        return OpenCall(plan, candidate, admitted, response, billing=self.billing, keeper=keeper)
 
 
 def _record(record: Callable[[Session, int], None], nanos: int, session: Session) -> None:

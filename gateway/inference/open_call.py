@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 from gateway.billing.billing import Billing
 from gateway.billing.operations import Admitted, CallOutcome, Rider, Settled
@@ -17,6 +17,7 @@ from gateway.billing.prices import TokenUsage, cost_of
 from gateway.inference.dialects.dialect import StreamTap
 from gateway.inference.dialects.frames import UnreadableStream
 from gateway.inference.estimate import input_token_guess
+from gateway.inference.keeping import Keeper
 from gateway.inference.plan import CallPlan, Candidate
 from gateway.inference.upstream import StreamBroke, UpstreamResponse
 from kit.crash_points import reach
@@ -37,8 +38,10 @@ class OpenCall:
         response: UpstreamResponse,
         *,
         billing: Billing,
+        keeper: Keeper | None = None,
     ) -> None:
         self._billing = billing
+        self._keeper = keeper
         self._response = response
         self._started = time.monotonic()
         self.plan = plan
@@ -71,11 +74,11 @@ class OpenCall:
                 shown = self.tap.feed(chunk)
                 if shown:
                     last = shown
-                    self.delivered = True
+                    self._deliver(shown)
                     yield shown
             rest = self.tap.end()
             if rest:
-                self.delivered = True
+                self._deliver(rest)
                 yield rest
             if not self.tap.complete and not self.tap.failed:
                 self._broke = "upstream_broke_off"
@@ -90,6 +93,11 @@ class OpenCall:
             within_frame = last and not last.endswith((b"\n\n", b"\r\n\r\n"))
             frames = self.tap.error_frames(self._broke_off.message, self._broke)
             yield (b"\n\n" if within_frame else b"") + frames
+
+    def _deliver(self, shown: bytes) -> None:
+        self.delivered = True
+        if self._keeper is not None:
+            self._keeper.take(shown)
 
     @property
     def cut_off(self) -> UpstreamFailed | None:
@@ -123,6 +131,7 @@ class OpenCall:
         usage = self.usage()
         if client_gone:
             status, code = "cancelled", "client_disconnected"
+            usage = self._cut_off(usage)
         elif self.broke:
             status, code = "error", self._broke or "upstream_error_event"
         else:
@@ -140,9 +149,8 @@ class OpenCall:
             shown, usage = self.passage.answer(body)
             rider = None if rider_of is None else rider_of(shown)
         except asyncio.CancelledError:
-            await self._settle(
-                self.passage.abandoned(self.plan.input_guess), "cancelled", "client_disconnected", None
-            )
+            usage = self._cut_off(self.passage.abandoned(self.plan.input_guess))
+            await self._settle(usage, "cancelled", "client_disconnected", None)
             raise
         except StreamBroke as broke:
             self._broke = broke.code
@@ -166,9 +174,27 @@ class OpenCall:
                 output_tokens=input_token_guess(body) if self.plan.facts.generates else 0,
                 estimated=True,
             )
+        if self._keeper is not None:
+            self._keeper.take(shown)
         return shown, await self._settle(self.passage.billed(usage), "ok", None, rider)
 
+    def _cut_off(self, usage: TokenUsage) -> TokenUsage:
+        """What is billed of a call that is cut off."""
+        return TokenUsage() if self._keeper is not None and self._keeper.forgives else usage
+
     async def _settle(self, usage: TokenUsage, status: str, code: str | None, rider: Rider | None) -> Settled:
+        """Raises AnswerUnwanted: the call has cost nothing then."""
+        if status != "ok" or self._keeper is None:
+            return await self._end(usage, status, code, rider)
+        try:
+            return await self._end(
+                usage, status, code, partial(self._keeper.keep, content_type=self.content_type)
+            )
+        except Exception:  # it could not be kept, or need not: then nobody has had it
+            await self._end(TokenUsage(), "cancelled", "answer_not_kept", None)
+            raise
+
+    async def _end(self, usage: TokenUsage, status: str, code: str | None, rider: Rider | None) -> Settled:
         outcome = CallOutcome(
             provider=self.model.provider.name,
             model=self.model.slug,

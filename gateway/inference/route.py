@@ -19,8 +19,12 @@ class InferenceRoute:
         self._max_request_bytes = max_request_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller_of(scope)
+        await self.carry_out(await read_body(receive, self._max_request_bytes), scope, receive, send)
+
+    async def carry_out(self, raw: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose body has been read."""
         caller = caller_of(scope)
-        raw = await read_body(receive, self._max_request_bytes)
         plan = await self._inference.plan(self._dialect, raw, caller.account_id, allowed_models=caller.models)
         await answer(self._inference, plan, caller, scope, receive, send)
 

@@ -11,7 +11,9 @@ import gateway.accounts.models
 import gateway.billing.models
 import gateway.billing.stripe.models
 import gateway.idempotency.models
+import gateway.jobs.models
 import gateway.outbox.models
+import gateway.responses.models
 import gateway.usage.models
 import threads.models
 import vault.models

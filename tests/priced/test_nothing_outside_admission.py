@@ -27,6 +27,8 @@ from threads.turn_request import parse_turn
 TURN = "/v1/threads/{thread_id}/messages"
 ACTIONS = "/v1/threads/{thread_id}/turns/{turn_id}/actions"
 TOOL = "/v1/tools/call"
+JOBS = "/v1/jobs"
+RESPONSES = "/v1/responses"
 SPEND = {
     "/v1/messages",
     "/v1/chat/completions",
@@ -38,6 +40,7 @@ SPEND = {
     TURN,
     ACTIONS,
     TOOL,
+    JOBS,
 }
 SPEND_NOTHING = {
     "/v1/messages/count_tokens": "providers count for nothing",
@@ -45,6 +48,9 @@ SPEND_NOTHING = {
     "/v1/threads/import": "copies messages; nothing is asked of a model",
     "/v1/threads/{thread_id}/fork": "copies messages; nothing is asked of a model",
     "/v1/threads/{thread_id}/turns/{turn_id}/cancel": "settles what was spent",
+    "/v1/responses/{response_id}/cancel": "settles what was spent",
+    "/v1/conversations": "stores messages; nothing is asked of a model",
+    "/v1/conversations/{conversation_id}": "",
     "/v1/tools": "",
     "/v1/tools/{tool_id}/rotate-secret": "",
     "/v1/tools/{tool_id}/test": "calls the account's own webhook, which has no price",
@@ -87,6 +93,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     },
     TOOL: {"json": {"name": "search/query", "input": {}}},
 }
+JOB_ENDPOINTS = [path for path, request in REQUESTS.items() if "json" in request and path != TOOL]
 STREAMED = ("/v1/messages", "/v1/chat/completions", "/v1/responses")
 
 
@@ -119,8 +126,24 @@ async def refusals(heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]) -
     refusing = {"background": True, "on_insufficient_funds": "fail"}
     for more in ({}, {"stream": True}, refusing):
         tell(f"{TURN} {more}", await user.post(f"/v1/threads/{thread}/messages", json={**said, **more}))
+    stored = {**REQUESTS[RESPONSES]["json"], "store": True}
+    tell(f"{RESPONSES}, stored", await user.post(RESPONSES, json=stored))
+    for endpoint in JOB_ENDPOINTS:
+        told[f"{JOBS} {endpoint}"] = await failure_of_job(user, endpoint)
     told[ACTIONS] = await refusal_after_waiting(heddle, user, key)
     return told
+
+
+async def failure_of_job(user: httpx.AsyncClient, endpoint: str) -> tuple[int, str]:
+    """A job is taken, and refused when it runs; one that its key's rates refuse waits for them."""
+    asked = await user.post(JOBS, json={"endpoint": endpoint, "body": REQUESTS[endpoint]["json"]})
+    path = f"{JOBS}/{asked.json()['id']}"
+    async with asyncio.timeout(10):
+        while True:
+            found = (await user.get(path)).json()
+            if found["error"] is not None:
+                return found["error"]["status"], found["error"]["code"]
+            await asyncio.sleep(0.01)
 
 
 async def failure_of(user: httpx.AsyncClient, thread: str, turn: str) -> tuple[int, str]:

@@ -70,10 +70,11 @@ PROVIDER_DIALECTS = {
         Dialect(GoogleWire(), GoogleCodec()),
     )
 }
+RESPONSES_PATH = "/v1/responses"
 CLIENT_PATHS = {
     "/v1/messages": ANTHROPIC,
     "/v1/chat/completions": OPENAI_CHAT,
-    "/v1/responses": OPENAI_RESPONSES,
+    RESPONSES_PATH: OPENAI_RESPONSES,
     "/v1/embeddings": OPENAI_EMBEDDINGS,
 }
 """What clients post to, and what they speak there."""

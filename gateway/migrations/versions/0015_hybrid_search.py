@@ -3,14 +3,14 @@
 The vectors' own tables need an extension on PostgreSQL, so they are made when an embedding model is first
 configured (``threads/vector_schema.py``).
 
-Revision: 0015, after 0013
+Revision: 0015, after 0014
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -207,8 +207,7 @@ async def test_a_refusal_by_the_provider_is_the_sdks_own_error(
     assert (event.status, event.http_status, event.cost_nanos) == ("error", 400, 0)
 
 
-@pytest.mark.parametrize("field", ["previous_response_id", "conversation"])
-async def test_a_conversation_kept_elsewhere_is_refused(gpt: openai.AsyncOpenAI, field: str) -> None:
+async def test_a_prompt_kept_elsewhere_is_refused(gpt: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.UnprocessableEntityError) as refused:
-        await gpt.responses.create(model="sim-small", input="hi", extra_body={field: "resp_1"})
-    assert refused.value.param == field
+        await gpt.responses.create(model="sim-small", input="hi", prompt={"id": "pmpt_1"})
+    assert refused.value.param == "prompt"

@@ -44,7 +44,14 @@ async def furnish(heddle: Served, client: httpx.AsyncClient, mode: str) -> Side:
     turn = (await client.post(f"{path}/messages", json=asked)).json()
     tool = {"name": f"tool_of_{mode}", "description": "t", "input_schema": {"type": "object"}}
     tool = (await client.post("/v1/tools", json={**tool, "webhook_url": "http://127.0.0.1:1/"})).json()
+    conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+    kept = {"model": "sim-small", "input": "hi", "conversation": conversation}
+    response = (await client.post("/v1/responses", json=kept)).json()
+    job = (await client.post("/v1/jobs", json={"endpoint": "/v1/messages", "body": CALL})).json()
     ids = {
+        "conversation_id": conversation,
+        "response_id": response["id"],
+        "job_id": job["id"],
         "key_id": key["id"],
         "end_user_id": user,
         "thread_id": thread,

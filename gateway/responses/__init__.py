@@ -1,0 +1,1 @@
+"""OpenAI's stored responses and conversations, as turns and threads."""
