@@ -7,7 +7,7 @@ Invariants:
 - an assistant message, its settlement and its tool-call rows exist together or not at all;
 - so do a tool's result and the charge for it, where the tool has a price;
 - a turn that waits has an open action, and holds no lease;
-- a turn that has ended or waits has the events that say so in its log;
+- what a transaction did is in the turn's log of events, as far as subscribers are told of it;
 - a message and its search entry exist together or not at all.
 """
 
@@ -41,7 +41,7 @@ UNKNOWN_OUTCOME = (
 
 
 Tell = Callable[[Session], None]
-"""Writes the events that end a turn's stream, in the transaction that ends the turn."""
+"""Logs the events that tell of a transaction, within it."""
 
 
 class Journal(Leases):
@@ -161,9 +161,17 @@ class Journal(Leases):
         session.add(compaction)
         self.record_cost(session, turn, compaction.cost_nanos)
 
-    async def change_call(self, turn: Turn, call: ToolCallRow, **changes: Any) -> None:
-        """Change a tool call's row. Raises LeaseLost."""
-        await self._db.write(lambda session: self.record_call(session, turn, call, changes))
+    async def change_call(
+        self, turn: Turn, call: ToolCallRow, tell: Tell | None = None, **changes: Any
+    ) -> None:
+        """Change a tool call's row; ``tell`` writes that to the turn's stream. Raises LeaseLost."""
+
+        def write(session: Session) -> None:
+            self.record_call(session, turn, call, changes)
+            if tell is not None:
+                tell(session)
+
+        await self._db.write(write)
         for name, value in changes.items():
             setattr(call, name, value)
 
@@ -204,9 +212,9 @@ class Journal(Leases):
         turn.last_seq = message.seq
         return message
 
-    async def open_action(self, turn: Turn, call: ToolCallRow, need: Need) -> None:
+    async def open_action(self, turn: Turn, call: ToolCallRow, need: Need, tell: Tell | None = None) -> None:
         """The call waits for somebody, while others of the turn may go on; unless its answer has come already
-        (``call.status`` says so then). Raises LeaseLost."""
+        (``call.status`` says so then). ``tell`` writes that to the turn's stream. Raises LeaseLost."""
 
         def write(session: Session) -> ToolCallRow:
             self._hold(session, turn)
@@ -215,6 +223,8 @@ class Journal(Leases):
                 row.status = "waiting"
                 session.add(row)
                 session.add(need.row(turn, call, now_ms=self._clock.now_ms()))
+            if tell is not None:
+                tell(session)
             return row
 
         call.sqlmodel_update(await self._db.write(write))

@@ -90,9 +90,10 @@ class LiveTurn:
             self._forget(len(frames))
 
     async def conclude(self, transaction: Callable[["LastEvents"], Awaitable[T]]) -> T:
-        """Run the transaction with which the turn ends or parks, to its end. What it logs is published once
-        it has been committed: whoever finds the turn ended finds its last events too. Nothing else may be
-        published meanwhile. Raises what the transaction raises; nothing is published then."""
+        """Run a transaction, to its end, that logs events of its own with everything published so far. They
+        are published once it has been committed: whoever finds its rows finds its events too, and nobody
+        hears of what did not happen. Nothing else may be published meanwhile, but by other transactions,
+        which wait. Raises what the transaction raises; nothing is published then."""
         return await to_its_end(self._conclude(transaction))
 
     async def _conclude(self, transaction: Callable[["LastEvents"], Awaitable[T]]) -> T:
@@ -156,7 +157,7 @@ class LiveTurn:
 
 
 class LastEvents:
-    """The events that end a stream, to be logged by the transaction that ends the turn."""
+    """The events that tell of a transaction, to be logged by it."""
 
     def __init__(self, live: LiveTurn, first_id: int, pending: Sequence[bytes]) -> None:
         self._live = live

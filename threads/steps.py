@@ -18,7 +18,7 @@ from threads.context.repair import tool_use_ids
 from threads.context.window import ContextWindow, TurnContext
 from threads.events import EventHub
 from threads.journal import Journal
-from threads.live_turn import LiveTurn
+from threads.live_turn import LastEvents, LiveTurn
 from threads.lost import delivered_of
 from threads.model_client import (
     CostRecorder,
@@ -59,6 +59,15 @@ class TurnRun:
     def publish(self, event: str, /, **data: Any) -> None:
         """Publish one of our own events, e.g. ``qlaud.tool_dispatch_done``."""
         self.live.publish({"type": f"{self.event_prefix}.{event}", **data})
+
+    def call_event(self, event: str, call: ToolCallRow, name: str) -> dict[str, Any]:
+        """One of our own events about a tool call."""
+        return {
+            "type": f"{self.event_prefix}.{event}",
+            "iteration": call.iteration,
+            "tool_use_id": call.tool_use_id,
+            "name": name,
+        }
 
     def display_name(self, call: ToolCallRow) -> str:
         bound = self.toolset.find(call.name)
@@ -117,39 +126,43 @@ class ModelStepRunner:
             await to_its_end(self._abandon(turn, stream, None))
             raise
 
-        def record(session: Session, cost: StepCost) -> tuple[Message, StepCost]:
-            message = self._journal.record_step(
-                session,
-                turn,
-                iteration=iteration,
-                request_id=request_id,
-                content=content,
-                model=accumulator.model,
-                stop_reason=accumulator.stop_reason,
-                cost=cost,
-                cut=prepared.cut,
-                context=prepared.record,
-            )
-            return message, cost
+        async def commit(told: LastEvents) -> tuple[Message, StepCost]:
+            def record(session: Session, cost: StepCost) -> tuple[Message, StepCost]:
+                message = self._journal.record_step(
+                    session,
+                    turn,
+                    iteration=iteration,
+                    request_id=request_id,
+                    content=content,
+                    model=accumulator.model,
+                    stop_reason=accumulator.stop_reason,
+                    cost=cost,
+                    cut=prepared.cut,
+                    context=prepared.record,
+                )
+                told.log(session, last)
+                return message, cost
+
+            committed = await stream.commit(record)
+            reach("turn.step.committed")
+            return committed
 
         try:
-            message, cost = await to_its_end(stream.commit(record))
+            message, cost = await run.live.conclude(commit)
         except LeaseLost:
             await self._abandon(turn, stream, None)  # delivered: paid unless whoever took over has paid it
             raise
-        reach("turn.step.committed")
         turn.iteration, turn.last_seq = iteration, message.seq
         turn.cost_nanos += cost.nanos
         run.history.append(message)
         asked = any(block.get("type") == "tool_use" for block in content)
         run.calls = await self._journal.calls_of(turn) if asked else []
-        if last is not None:
-            run.live.publish(last)
 
     async def _show(
         self, run: TurnRun, stream: ModelStream, accumulator: MessageAccumulator
-    ) -> dict[str, Any] | None:
-        """Publish events as they come; the closing ``message_stop`` is held back until the commit."""
+    ) -> dict[str, Any]:
+        """Publish events as they come; the closing ``message_stop`` is held back until the commit. Raises
+        ModelStreamBroke if there is none."""
         async for event in stream.events():
             shown = accumulator.feed(event)
             if shown is None:
@@ -159,9 +172,7 @@ class ModelStepRunner:
             run.live.publish(shown)
             reach("turn.step.shown")
             await run.live.room()
-        if not accumulator.complete:
-            raise ModelStreamBroke("the provider broke off its answer")
-        return None
+        raise ModelStreamBroke("the provider broke off its answer")
 
     async def _abandon(self, turn: Turn, stream: ModelStream, kept: MessageAccumulator | None) -> None:
         """Pay for what was delivered; its text stays in the thread if it is ``kept``."""

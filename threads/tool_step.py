@@ -20,7 +20,8 @@ from kit.crash_points import reach
 from kit.errors import HeddleError, PaymentRequired
 from kit.to_its_end import to_its_end
 from threads import needs
-from threads.journal import UNKNOWN_OUTCOME, Journal
+from threads.journal import UNKNOWN_OUTCOME, Journal, Tell
+from threads.live_turn import LastEvents
 from threads.model_client import LeaseLost
 from threads.models import PendingAction, ToolCallRow, Turn
 from threads.needs import FUNDS_CODES, Need
@@ -108,19 +109,34 @@ class ToolStepRunner:
     async def _hand_over(self, run: TurnRun, call: ToolCallRow) -> None:
         """The caller is to run this one: the event tells it so, once its answer can be taken."""
         invalid = self._invalid(run, call)
-        if invalid is None:
-            need = needs.client_tool(run.turn, call, now_ms=self._clock.now_ms())
-            await self._journal.open_action(run.turn, call, need)
-            wait_s = run.turn.client_tool_wait_ms / 1000
-            run.client_tools_until = asyncio.get_running_loop().time() + wait_s
-        self._tell_start(run, call, call.name)
         if invalid is not None:
-            await self._finish(run, call, call.name, invalid)
+            await self._finish(run, call, call.name, invalid, begun=False)
+            return
+        need = needs.client_tool(run.turn, call, now_ms=self._clock.now_ms())
+        start = run.call_event("tool_dispatch_start", call, call.name)
+        await run.live.conclude(
+            lambda told: self._journal.open_action(
+                run.turn, call, need, lambda session: told.log(session, start)
+            )
+        )
+        wait_s = run.turn.client_tool_wait_ms / 1000
+        run.client_tools_until = asyncio.get_running_loop().time() + wait_s
+
+    async def _start(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
+        """From now on the call may have had an effect."""
+        start = run.call_event("tool_dispatch_start", call, name)
+        await run.live.conclude(
+            lambda told: self._journal.change_call(
+                run.turn, call, lambda session: told.log(session, start), status="running"
+            )
+        )
 
     async def _dispatch(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
         payment = Payment(request_id_of(run.turn, call.id), run.turn.key_id, run.budget)
-        self._tell_start(run, call, name)
-        await self._journal.change_call(run.turn, call, status="running")
+        if call.status == "running":  # its stream has been told by the process that left it
+            await self._journal.change_call(run.turn, call, status="running")
+        else:
+            await self._start(run, call, name)
         reach("turn.tool.started")
         request = ToolCall(
             tool_use_id=call.tool_use_id,
@@ -177,8 +193,11 @@ class ToolStepRunner:
         name: str,
         result: ToolResult,
         charge: OpenCharge | None = None,
+        *,
+        begun: bool = True,
     ) -> None:
-        """Write the result, and charge for it in the same transaction. Raises LeaseLost, nothing charged."""
+        """Write the result, and charge for it in the same transaction; ``begun`` if the stream knows of the
+        call. Raises LeaseLost, nothing charged."""
         changes: dict[str, Any] = {
             "status": "done",
             "output": result.output,
@@ -187,19 +206,21 @@ class ToolStepRunner:
             "record": result.record,
             "finished_at": self._clock.now_ms(),
         }
-        if charge is None:
-            await self._journal.change_call(run.turn, call, **changes)
-        else:
-            await self._charge(run, call, changes, lambda record: charge.settle(result, record))
-        reach("turn.tool.committed")
-        run.publish(
-            "tool_dispatch_done",
-            iteration=call.iteration,
-            tool_use_id=call.tool_use_id,
-            name=name,
-            is_error=result.is_error,
-            output=result.output,
-        )
+        events = [] if begun else [run.call_event("tool_dispatch_start", call, name)]
+        done = run.call_event("tool_dispatch_done", call, name)
+        events.append({**done, "is_error": result.is_error, "output": result.output})
+
+        async def commit(told: LastEvents) -> None:
+            def tell(session: Session) -> None:
+                told.log(session, *events)
+
+            if charge is None:
+                await self._journal.change_call(run.turn, call, tell, **changes)
+            else:
+                await self._charge(run, call, changes, lambda record: charge.settle(result, record), tell)
+            reach("turn.tool.committed")
+
+        await run.live.conclude(commit)
 
     async def _charge(
         self,
@@ -207,12 +228,15 @@ class ToolStepRunner:
         call: ToolCallRow,
         changes: dict[str, Any],
         end: Callable[[Record], Awaitable[int]],
+        tell: Tell | None = None,
     ) -> None:
         """End a charge together with what the call's row and its turn's say of it."""
 
         def record(session: Session, nanos: int) -> None:
             told = {**changes, "cost_nanos": nanos}
             self._journal.record_call(session, run.turn, call, told, nanos=nanos)
+            if tell is not None:
+                tell(session)
 
         cost = await end(record)
         run.turn.cost_nanos += cost
@@ -227,10 +251,6 @@ class ToolStepRunner:
             return
         with suppress(LeaseLost):
             await self._charge(run, call, {}, lambda record: charge.cut_off(by_payer=True, record=record))
-
-    @staticmethod
-    def _tell_start(run: TurnRun, call: ToolCallRow, name: str) -> None:
-        run.publish("tool_dispatch_start", iteration=call.iteration, tool_use_id=call.tool_use_id, name=name)
 
     def _invalid(self, run: TurnRun, call: ToolCallRow) -> ToolResult | None:
         """What is wrong with the arguments: nobody is to be asked about a call that cannot be made."""
