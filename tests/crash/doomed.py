@@ -39,7 +39,7 @@ class Doomed:
             "markup": 0,
             **settings,
         }
-        self.database_url = f"sqlite:///{folder / 'heddle.db'}"
+        self.database_url = str(settings.get("database_url") or f"sqlite:///{folder / 'heddle.db'}")
         self.output = folder / "output.txt"
         self.url = ""
         self._process: Any = None

@@ -3,6 +3,7 @@ told, and an answer slow enough to die in."""
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,19 +16,22 @@ from starlette.routing import Route
 from gateway.loopback import served
 
 INPUT_TOKENS, WORDS = 100, 8
-WORD = "weaving "
+WORD = "weaving:"
 PACE_S = 0.02
 CALL_NANOS = INPUT_TOKENS * 1_000 + WORDS * 5_000
 """What a chat costs: 1 USD and 5 USD per million tokens."""
-TOOL = "loom"
+TOOL_ROUNDS = 2
+"""How often a conversation with tools has all of them called before it ends."""
 
 
 class Provider:
-    """``asked`` counts requests; ``on_request`` is awaited before one is answered."""
+    """``asked`` counts requests, ``asked_by`` chats by their first message; ``on_request`` is awaited before
+    one is answered."""
 
     def __init__(self) -> None:
         self.url = ""
         self.asked = 0
+        self.asked_by: Counter[str] = Counter()
         self.on_request: Callable[[], Awaitable[None]] | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -66,28 +70,43 @@ class Provider:
         if path == "/v1/audio/speech":
             return StreamingResponse(_sound(), media_type="audio/mpeg")
         message = _message(body)
+        self.asked_by[_subject(body)] += 1
         if not body.get("stream"):
             return JSONResponse(message)
         return StreamingResponse(_events(message), media_type="text/event-stream")
 
 
+def _subject(body: dict[str, Any]) -> str:
+    content = body["messages"][0]["content"]
+    return content if isinstance(content, str) else str(content[0]["text"])
+
+
+def text_of_round(number: int) -> str:
+    """What the model says in its n-th answer: no two words of a conversation are the same."""
+    return "".join(f"{WORD}{number}.{word} " for word in range(WORDS))
+
+
 def _message(body: dict[str, Any]) -> dict[str, Any]:
-    """A call of the tool if there is one and it has not been called; else words."""
-    called = any(
+    """Words; and calls of all tools, until they have been called often enough."""
+    answered = sum(
         isinstance(message["content"], list)
         and any(block["type"] == "tool_result" for block in message["content"])
         for message in body["messages"]
     )
-    content: dict[str, Any] = {"type": "text", "text": WORD * WORDS}
-    if body.get("tools") and not called:
-        content = {"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": {"thread": "warp " * WORDS}}
+    number = answered + 1
+    tools = body.get("tools", []) if number <= TOOL_ROUNDS else []
+    given = {"subject": _subject(body), "round": number}
+    calls = [
+        {"type": "tool_use", "id": f"toolu_{number}_{place}", "name": tool["name"], "input": given}
+        for place, tool in enumerate(tools)
+    ]
     return {
-        "id": "msg_1",
+        "id": f"msg_{number}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],
-        "content": [content],
-        "stop_reason": "tool_use" if content["type"] == "tool_use" else "end_turn",
+        "content": [{"type": "text", "text": text_of_round(number)}, *calls],
+        "stop_reason": "tool_use" if calls else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": WORDS},
     }
@@ -100,26 +119,28 @@ async def _events(message: dict[str, Any]) -> AsyncIterator[bytes]:
 
 
 def _stream_of(message: dict[str, Any]) -> list[dict[str, Any]]:
-    (block,) = message["content"]
-    if block["type"] == "text":
-        begun, pieces = {**block, "text": ""}, [WORD] * WORDS
-        deltas = [{"type": "text_delta", "text": piece} for piece in pieces]
-    else:
-        text = json.dumps(block["input"])
-        begun, pieces = {**block, "input": {}}, [text[at : at + 8] for at in range(0, len(text), 8)]
-        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
     start = {**message, "content": [], "stop_reason": None, "usage": {**message["usage"], "output_tokens": 1}}
+    end = {"stop_reason": message["stop_reason"], "stop_sequence": None}
     return [
         {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": begun},
-        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
-        {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": message["stop_reason"], "stop_sequence": None},
-            "usage": {"output_tokens": WORDS},
-        },
+        *(event for index, block in enumerate(message["content"]) for event in _block(index, block)),
+        {"type": "message_delta", "delta": end, "usage": {"output_tokens": WORDS}},
         {"type": "message_stop"},
+    ]
+
+
+def _block(index: int, block: dict[str, Any]) -> list[dict[str, Any]]:
+    if block["type"] == "text":
+        begun, words = {**block, "text": ""}, block["text"].split(" ")[:-1]
+        deltas = [{"type": "text_delta", "text": f"{word} "} for word in words]
+    else:
+        text = json.dumps(block["input"])
+        begun, pieces = {**block, "input": {}}, [text[at : at + 20] for at in range(0, len(text), 20)]
+        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    return [
+        {"type": "content_block_start", "index": index, "content_block": begun},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": index},
     ]
 
 

@@ -34,13 +34,13 @@ class Rig:
     provider: Provider
     key: str = ""
 
-    async def mint(self) -> None:
-        """The key whose calls are made: capped, budgeted, and with one call at a time, so that a hold that
-        stays refuses the next call."""
+    async def mint(self, at_once: int) -> None:
+        """The key whose calls are made: capped, budgeted, and with so many calls at a time: a hold that stays
+        refuses one."""
         async with self.heddle.client() as admin:
             budget = {"budget_usd": 2, "budget_period": "lifetime"}
             (await admin.put("/v1/end-users/ann", json=budget)).raise_for_status()
-            limits = {"max_spend_usd": 3, "rpm": 1_000, "tpm": 10_000_000, "max_concurrent": 1}
+            limits = {"max_spend_usd": 3, "rpm": 1_000, "tpm": 10_000_000, "max_concurrent": at_once}
             minted = await admin.post("/v1/keys", json={"name": "k", "end_user_id": "ann", **limits})
             self.key = minted.raise_for_status().json()["secret"]
 
@@ -71,14 +71,16 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(folder: Path, **settings: Any) -> AsyncIterator[Rig]:
+async def rig(folder: Path, *, at_once: int = 1, **settings: Any) -> AsyncIterator[Rig]:
+    """On SQLite, unless the settings say otherwise."""
     async with provider() as upstream:
         heddle = Doomed(folder, operator_token=OPERATOR_TOKEN, **upstream.settings(), **settings)
-        create_sqlite(heddle.database_url)
+        if "database_url" not in settings:
+            create_sqlite(heddle.database_url)
         try:
             await heddle.start()
             found = Rig(heddle, upstream)
-            await found.mint()
+            await found.mint(at_once)
             yield found
         finally:
             heddle.close()

@@ -3,6 +3,7 @@
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -35,7 +36,7 @@ async def test_an_event_of_stripe_that_is_sent_again_after_a_crash_moves_the_bal
     tmp_path: Path,
 ) -> None:
     async with stripe_stub() as stub:
-        settings = {
+        settings: dict[str, Any] = {
             "stripe_secret_key": KEY,
             "stripe_webhook_secret": news.SECRET,
             "stripe": {"api_url": stub.url},

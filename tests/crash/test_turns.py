@@ -1,55 +1,68 @@
-"""``kill -9`` at every point of a turn: it is finished once, what had been delivered is paid once, and a tool
-that is called again is told that it is the same call."""
+"""``kill -9`` at every point of a turn: it is finished once, what had been delivered is paid once, no tool
+does twice what it may do once, and whoever was listening hears the rest, without a gap or a repetition."""
 
-import json
-import math
+import asyncio
+import base64
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlmodel import Session, col, select
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from sqlmodel import Session
 
-from gateway.billing.models import UsageEvent
-from gateway.loopback import served
 from kit.db import parse_database_url, sync_engine
-from tests.crash.provider import CALL_NANOS, INPUT_TOKENS, TOOL
-from tests.crash.rig import Rig, rig, until
-from threads.event_log import IDS_PER_ATTEMPT
-from threads.models import ToolCallRow, Turn, TurnEventChunk
+from tests.crash.doomed import Doomed
+from tests.crash.provider import TOOL_ROUNDS
+from tests.crash.rig import Rig, rig
+from tests.crash.talk import ROUNDS, Talk
+from tests.crash.workshop import TOOLS, Use, workshop
 
-BEGINNING = (
+AT_THE_WEBHOOK = "at the webhook"
+"""Killed from outside, when a tool that may not be called again has the call and has not answered."""
+FIRST_ROUND = (
     "turn.begin.applied",
     "turn.begin.committed",
     "billing.hold.applied",
     "billing.hold.committed",
+    "call.upstream.asked",
+    "call.upstream.answered",
     "turn.step.opened",
-)
-FIRST_STEP = (
     "turn.step.shown:4",
     "turn.events.applied",
     "turn.events.committed",
     "turn.events.committed:3",
     "turn.step.applied",
-)
-TOOL_STEP = (
+    "billing.settle.applied",
     "billing.settle.committed",
     "turn.step.committed",
+)
+TOOL_STEPS = (
     "turn.tool.started",
+    "turn.tool.started:4",
+    AT_THE_WEBHOOK,
     "turn.tool.answered",
+    "turn.tool.answered:4",
     "turn.tool.committed",
+    "turn.tool.committed:4",
     "turn.results.applied",
     "turn.results.committed",
+    "turn.tool.answered:6",
+    "turn.results.committed:2",
 )
-LAST_STEP = (
+LATER_ROUNDS = (
     "turn.step.opened:2",
-    "turn.step.shown:17",
+    "turn.step.shown:40",
     "turn.step.applied:2",
     "turn.step.committed:2",
+    "billing.hold.committed:3",
+    "call.upstream.answered:3",
+    "turn.step.opened:3",
+    "turn.step.shown:60",
+    "billing.settle.applied:3",
+    "turn.step.committed:3",
     "turn.end.applied",
     "turn.end.committed",
 )
@@ -61,152 +74,159 @@ TAKE_OVER = (
     "turn.lost.committed",
     "turn.step.shown:4",
 )
-POINTS = {point.partition(":")[0] for point in BEGINNING + FIRST_STEP + TOOL_STEP + LAST_STEP + TAKE_OVER}
+VICTIMS_AT_ONCE = 4
+FAR_FUTURE = 2**53
+ALL = FIRST_ROUND + TOOL_STEPS + LATER_ROUNDS
+RESTARTED = (
+    "turn.begin.applied",
+    "billing.hold.committed",
+    "turn.step.opened:2",
+    "turn.events.committed:3",
+    "billing.settle.applied",
+    "turn.step.committed:3",
+    "turn.tool.started",
+    AT_THE_WEBHOOK,
+    "turn.tool.answered:6",
+    "turn.tool.committed:3",
+    "turn.results.committed",
+    "turn.end.committed",
+)
+"""On SQLite a process is alone: each death wants a start of its own. All points are for PostgreSQL."""
+POINTS = {point.partition(":")[0] for point in ALL + TAKE_OVER} - {AT_THE_WEBHOOK}
 
 
-@dataclass
-class Hook:
-    """The developer's end of the tool; ``calls`` holds the ids that it was called with."""
+CALLS = TOOL_ROUNDS * len(TOOLS)
+WHOLE_TURN = {
+    **dict.fromkeys(("message_start", "message_delta", "message_stop"), ROUNDS),
+    **dict.fromkeys(("content_block_start", "content_block_stop"), ROUNDS + CALLS),
+    **dict.fromkeys(("qlaud.tool_dispatch_start", "qlaud.tool_dispatch_done"), CALLS),
+    "qlaud.iteration_start": ROUNDS - 1,
+    "qlaud.done": 1,
+}
+"""The events of a turn, but for deltas."""
 
-    url: str = ""
-    calls: list[str] = field(default_factory=list)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.calls.append(Request(scope, receive).headers["webhook-id"])
-        await JSONResponse({"output": "woven"})(scope, receive, send)
+class Stage:
+    """Where turns die: ``told`` is what one is told that does not."""
 
+    def __init__(self, running: Rig, tools: Any) -> None:
+        self.running = running
+        self.tools = tools
+        self.told = ""
+        self.deaths = 0
 
-@dataclass
-class Talk:
-    """A thread in which a turn dies."""
+    async def talk(self, subject: str, heddle: Doomed) -> Talk:
+        talk = Talk(subject, self.running.key, self.running.provider, self.tools)
+        await talk.open(heddle)
+        return talk
 
-    rig: Rig
-    hook: Hook
-    thread_id: str = ""
+    async def rehearse(self) -> None:
+        """One turn that nothing befalls."""
+        talk = await self.talk("rehearsal", self.running.heddle)
+        await talk.say(self.running.heddle)
+        self.told = talk.story()
+        kinds = Counter(event["type"] for event in talk.heard.events)
+        del kinds["content_block_delta"]
+        assert kinds == WHOLE_TURN
+        assert self.check(talk, deaths=0) == 0
 
-    async def open(self) -> None:
-        async with self.rig.heddle.client(self.rig.key) as client:
-            self.thread_id = (await client.post("/v1/threads", json={})).raise_for_status().json()["id"]
-        self.hook.calls.clear()
+    async def die(self, point: str, heddle: Doomed) -> Talk:
+        """A turn whose process dies at the point while it is being listened to."""
+        self.deaths += 1
+        talk = await self.talk(f"{self.deaths} dies at {point}", heddle)
+        if point == AT_THE_WEBHOOK:
 
-    async def say(self) -> None:
-        """Post the message, and read the stream as far as it goes."""
-        body = {"model": "chat", "content": "weave", "tools": [TOOL], "stream": True, "max_tokens": 100}
-        await self.rig.call(f"/v1/threads/{self.thread_id}/messages", body)
+            async def kill(use: Use) -> None:
+                if (use.subject, use.tool) == (talk.subject, "ship"):
+                    heddle.kill()
+                    self.tools.on_use = None
 
-    async def turns(self) -> list[dict[str, Any]]:
-        found = await self.rig.get(f"/v1/threads/{self.thread_id}/turns")
-        turns: list[dict[str, Any]] = found["data"]
-        return turns
+            self.tools.on_use = kill
+        else:
+            heddle.arm(point)
+        await talk.say(heddle)
+        await heddle.died()
+        return talk
 
-    async def ended(self) -> bool:
-        turns = await self.turns()
-        return bool(turns) and turns[0]["status"] not in {"running", "requires_action"}
-
-    async def finish(self) -> None:
-        """Wait until the turn has been finished by whoever took it over; say it again if it was not heard."""
-        if not await self.turns():
-            await self.say()
-        await until(self.ended)
+    def check(self, talk: Talk, *, deaths: int) -> int:
+        """How many lost attempts were paid."""
+        engine = sync_engine(parse_database_url(self.running.heddle.database_url), writing=False)
+        try:
+            with Session(engine) as session:
+                return len(talk.check(session, self.told, deaths))
+        finally:
+            engine.dispose()
 
 
 @asynccontextmanager
-async def talk(folder: Path) -> AsyncIterator[Talk]:
-    hook = Hook()
-    async with served(lambda _: hook, lifespan=False) as url, rig(folder) as running:
-        hook.url = url
+async def stage(folder: Path, **settings: Any) -> AsyncIterator[Stage]:
+    async with workshop() as tools, rig(folder, **settings) as running:
         async with running.heddle.client() as admin:
-            tool = {"name": TOOL, "webhook_url": url, "idempotent": True}
-            (await admin.post("/v1/tools", json=tool)).raise_for_status()
-        yield Talk(running, hook)
+            await tools.register(admin)
+        found = Stage(running, tools)
+        await found.rehearse()
+        yield found
 
 
-@pytest.mark.parametrize(
-    "points", [BEGINNING, FIRST_STEP, TOOL_STEP, LAST_STEP], ids=["beginning", "first", "tool", "last"]
-)
-async def test_a_turn_that_dies_is_finished_and_paid_once(tmp_path: Path, points: tuple[str, ...]) -> None:
-    async with talk(tmp_path) as talking:
+@pytest.mark.parametrize("points", [RESTARTED[:6], RESTARTED[6:]], ids=["steps", "tools"])
+async def test_a_turn_that_dies_is_finished_by_the_next_start(
+    tmp_path: Path, points: tuple[str, ...]
+) -> None:
+    async with stage(tmp_path) as found:
+        heddle = found.running.heddle
         for point in points:
-            await talking.open()
-            talking.rig.heddle.arm(point)
-            await talking.say()
-            await talking.rig.die_at(point)
-            await talking.finish()
-            await check(talking, point)
+            talk = await found.die(point, heddle)
+            assert await heddle.start(), point
+            await talk.hear_out(heddle)
+            found.check(talk, deaths=1)
+        assert found.running.books().holds == []
 
 
 async def test_a_turn_that_dies_again_while_it_is_taken_over_is_paid_once(tmp_path: Path) -> None:
-    async with talk(tmp_path) as talking:
-        heddle = talking.rig.heddle
+    async with stage(tmp_path) as found:
+        heddle = found.running.heddle
         for point in TAKE_OVER:
-            await talking.open()
-            heddle.arm("turn.events.committed:3")
-            await talking.say()
-            await heddle.died()
+            talk = await found.die("turn.events.committed:3", heddle)
             await heddle.start(point)
             await heddle.died()
-            await heddle.start()
-            await talking.finish()
-            lost = await check(talking, point)
-            assert lost >= 1, point
+            assert await heddle.start(), point
+            await talk.hear_out(heddle)
+            assert found.check(talk, deaths=2) >= 1, point
+        assert found.running.books().holds == []
 
 
-async def check(talking: Talk, point: str) -> int:
-    """The turn is finished, and its money is right; returns how many lost attempts were paid."""
-    (turn,) = await talking.turns()
-    assert turn["status"] == "completed", (point, turn)
-    messages = (await talking.rig.get(f"/v1/threads/{talking.thread_id}/messages"))["data"]
-    assert [one["role"] for one in messages] == ["user", "assistant", "user", "assistant"], point
-    assert len(talking.hook.calls) in ((1, 2) if ".tool." in point else (1,)), point
-    assert len(set(talking.hook.calls)) == 1, point
-    books = talking.rig.books()
-    assert books.holds == [], point
-    engine = sync_engine(parse_database_url(talking.rig.heddle.database_url), writing=False)
-    with Session(engine) as session:
-        events = session.exec(select(UsageEvent).where(UsageEvent.turn_id == turn["id"])).all()
-        row = session.exec(select(Turn).where(Turn.id == turn["id"])).one()
-        assert row.cost_nanos == sum(event.cost_nanos for event in events), point
-        assert len(session.exec(select(ToolCallRow).where(ToolCallRow.turn_id == row.id)).all()) == 1
-        finished = [event for event in events if event.status == "ok"]
-        assert [event.cost_nanos for event in finished] == [CALL_NANOS] * 2, point
-        lost = {event.id: event for event in events if event.status != "ok"}
-        assert _costs(lost) == _delivered(session, row, {event.id for event in finished}), point
-    engine.dispose()
-    return len(lost)
+@pytest.mark.timeout(300)
+async def test_turns_that_die_are_finished_by_a_process_that_is_running(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """Nobody takes a turn before all have died: its process could be one that is to die itself."""
+    shared = {"database_url": postgres_url, "vault_keys": "1:" + base64.b64encode(bytes(32)).decode()}
+    places = asyncio.Semaphore(VICTIMS_AT_ONCE)
+    async with stage(tmp_path, at_once=len(ALL), **shared) as found:
+
+        async def die(number: int, point: str) -> Talk:
+            async with places:
+                (folder := tmp_path / str(number)).mkdir()
+                victim = Doomed(folder, **found.running.heddle.settings | {"data_dir": folder})
+                assert await victim.start(), point
+                talk = await found.die(point, victim)
+                await lease_until(postgres_url, talk.thread_id, FAR_FUTURE)
+                return talk
+
+        talks = await asyncio.gather(*(die(number, point) for number, point in enumerate(ALL)))
+        for talk in talks:
+            await lease_until(postgres_url, talk.thread_id, 0)
+        await asyncio.gather(*(talk.hear_out(found.running.heddle) for talk in talks))
+        for talk in talks:
+            found.check(talk, deaths=1)
+        assert found.running.books().holds == []
 
 
-def _costs(lost: dict[str, UsageEvent]) -> dict[str, int]:
-    assert all(event.error_code == "process_died" for event in lost.values())
-    return {name: event.cost_nanos for name, event in lost.items()}
-
-
-def _delivered(session: Session, turn: Turn, finished: set[str]) -> dict[str, int]:
-    """What is to be paid for the steps that were begun, logged and not finished, by request id: the input as
-    the provider counted it, and a token for each four letters that a subscriber could see (or what the
-    provider counted, if it had)."""
-    chunks = session.exec(
-        select(TurnEventChunk).where(TurnEventChunk.turn_id == turn.id).order_by(col(TurnEventChunk.first_id))
-    ).all()
-    tokens: dict[str, float] = {}
-    iteration: dict[int, int] = {}
-    name = ""
-    for chunk in chunks:
-        attempt = (chunk.first_id - 1) // IDS_PER_ATTEMPT + 1
-        for frame in filter(None, chunk.frames.split("\n\n")):
-            event = json.loads(frame.partition("\ndata: ")[2])
-            if event["type"].endswith(".iteration_start"):
-                iteration[attempt] = event["iteration"]
-            elif event["type"] == "message_start":
-                name = f"{turn.id}:{iteration.get(attempt, 1)}"
-                name = name if attempt == 1 else f"{name}:{attempt}"
-                tokens[name] = 0
-            elif event["type"] == "content_block_delta":
-                delta = event["delta"]
-                tokens[name] += len(delta.get("text", "") + delta.get("partial_json", "")) / 4
-            elif event["type"] == "message_delta":
-                tokens[name] = event["usage"]["output_tokens"]
-    return {
-        name: INPUT_TOKENS * 1_000 + max(1, math.ceil(count)) * 5_000
-        for name, count in tokens.items()
-        if name not in finished
-    }
+async def lease_until(database_url: str, thread_id: str, when_ms: int) -> None:
+    """As if time had passed for the turn of a dead process, or not."""
+    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True)
+    async with connection:
+        await connection.execute(
+            "UPDATE turn SET lease_until = %s WHERE thread_id = %s AND status = 'running'",
+            (when_ms, thread_id),
+        )
