@@ -81,8 +81,6 @@ REFUSED = [
     ),
     Refused("openai-responses", (ANTHROPIC, GOOGLE), "tools[0]", {"tools": [FILES]}),
     Refused("openai-responses", (CHAT, GOOGLE), "tools[0].filters", {"tools": [NARROW]}),
-    Refused("openai-responses", tuple(PROVIDERS), "previous_response_id", {"previous_response_id": "resp_1"}),
-    Refused("openai-responses", tuple(PROVIDERS), "conversation", {"conversation": "conv_1"}),
 ]
 CASES = [
     pytest.param(refused, provider, id=f"{refused.client}-{provider}-{refused.param}")
