@@ -1,7 +1,10 @@
 """How a turn begins: with the thread for itself, or in the queue behind the turn that has it."""
 
 from collections.abc import Callable
+from typing import Any
 
+from sqlalchemy import bindparam, or_
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, func, select
 
 from kit.caller import Caller
@@ -9,6 +12,8 @@ from kit.clock import Clock
 from kit.crash_points import reach
 from kit.errors import Conflict
 from kit.ids import new_id
+from kit.prepared import Driver, Prepared
+from kit.writer import connection_of
 from threads.changes import record_changes, turn_change
 from threads.ending import BUSY, Endings
 from threads.leases import LEASE_MS
@@ -16,6 +21,14 @@ from threads.models import Thread, Turn
 from threads.rows import TURNS, ThreadHead, append_message
 from threads.store import visible
 from threads.turn_request import TurnRequest
+
+_TURN: Any = Turn.__table__  # type: ignore[attr-defined]
+_any_busy = Prepared(
+    select_columns(_TURN.c.id).where(
+        _TURN.c.thread_id == bindparam("thread_id"),
+        or_(_TURN.c.status == bindparam("first"), _TURN.c.status == bindparam("second")),
+    )
+)
 
 MAX_QUEUED = 20
 """Turns that may be queued in one thread."""
@@ -124,6 +137,9 @@ class Beginning:
 
 def _busy(session: Session, thread_id: str, *, lock: bool) -> Turn | None:
     """The turn that has the thread."""
+    asked = {"thread_id": thread_id, "first": BUSY[0], "second": BUSY[1]}
+    if not _any_busy.rows(Driver.of(connection_of(session)), asked):
+        return None
     query = select(Turn).where(Turn.thread_id == thread_id, col(Turn.status).in_(BUSY))
     if lock:
         query = query.with_for_update()

@@ -91,6 +91,8 @@ class EventHub:
                         yield ping_frame(log.after)
                         ping_at = time() + PING_EVERY_S
                     continue
+                if live.over:
+                    return
             logged = await log.read()
             for piece in logged:
                 yield piece
@@ -113,6 +115,8 @@ class EventHub:
             live = self._live.get(turn_id)
             if live is not None and not live.closed.is_set():
                 await live.closed.wait()
+                if live.over:
+                    return
                 continue
             state = await self._state(turn_id)
             if state is None or state[0] not in UNDER_WAY:

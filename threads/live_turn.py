@@ -35,6 +35,8 @@ class LiveTurn:
         """The id of the oldest frame in memory."""
         self.changed = asyncio.Event()
         self.closed = asyncio.Event()
+        self.over = False
+        """Whether the turn has ended here: all its events are logged, and no others will come."""
         self._db = db
         self._frames: list[bytes] = []
         self._bytes = 0

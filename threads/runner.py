@@ -212,11 +212,13 @@ class TurnRunner:
         turn = run.turn
         turn.hit_max_iterations = hit_max
         done = done_event(self._prefix, turn, incomplete=hit_max)
-        return await run.live.conclude(
+        following = await run.live.conclude(
             lambda last: self._journal.finish(
                 turn, "completed", lambda session: last.log(session, done), hit_max=hit_max
             )
         )
+        run.live.over = True
+        return following
 
     async def _failed(self, started: StartedTurn, error: HeddleError, live: LiveTurn) -> str | None:
         turn = started.turn
@@ -233,7 +235,7 @@ class TurnRunner:
             return await self._journal.finish(turn, "failed", tell, error=record)
 
         following = await live.conclude(end)
-        turn.status = "failed"
+        live.over, turn.status = True, "failed"
         return following
 
     async def _interrupted(self, started: StartedTurn, live: LiveTurn) -> str | None:
@@ -243,11 +245,13 @@ class TurnRunner:
             await live.flush()  # whoever takes it next reads on where this log ends
             await self._journal.release(turn)
             return None
-        return await live.conclude(
+        following = await live.conclude(
             lambda last: self._journal.finish(
                 turn, "cancelled", lambda session: self._tell_cancelled(session, last, turn.id)
             )
         )
+        live.over = True
+        return following
 
     def _tell_cancelled(self, session: Session, last: LastEvents, turn_id: str) -> None:
         turn = session.get_one(Turn, turn_id, populate_existing=True)  # its last step may have written to it
