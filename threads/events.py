@@ -77,8 +77,10 @@ class EventHub:
         log = LogReader(self._db, turn_id, after)
         time = asyncio.get_running_loop().time
         ping_at = time() + PING_EVERY_S
+        live: LiveTurn | None = None
         while self._showing:
-            live = self._live.get(turn_id)
+            if live is None or not live.over:
+                live = self._live.get(turn_id)
             oldest = live.first_id if live is not None else 0
             if live is not None and (found := live.after(log.after)) is not None:
                 data, log.after = found
