@@ -58,6 +58,9 @@ bench: $(DEV)
 	$(BIN)/python -m bench.memory
 	$(BIN)/python -m bench.admission
 	$(BIN)/python -m bench.usage
+	$(BIN)/python -m bench.turns
+	$(BIN)/python -m bench.event_log
+	$(BIN)/python -m bench.context
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv

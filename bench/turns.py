@@ -2,8 +2,8 @@
 
 ``python -m bench.turns`` starts a cheap fake provider (which is the tool's webhook, too) and a real ``heddle
 serve`` on SQLite. It measures the same streamed answer of 100 events as a bare ``POST /v1/messages``, as a
-turn of a new thread, and as a turn with one round of a webhook tool before it; what the event log costs by
-itself; and what 500 turns take that wait for their provider. It prints Markdown, and checks the bill.
+turn of a new thread, and as a turn with one round of a webhook tool before it; and what 500 turns take that
+wait for their provider. It prints Markdown, and checks the bill.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,15 +21,10 @@ import httpx
 import msgspec
 import psutil  # type: ignore[import-untyped]
 from rich.console import Console
-from sqlmodel import Session
 
 from bench.processes import Cores, Running, run_json, running
 from bench.turn_load import TurnLoad, TurnsMeasured
 from bench.under_test import heddle_environ, machine, mint_key
-from gateway.migrations import migrate
-from kit.db import Database, parse_database_url
-from threads.events import EventHub
-from threads.models import Thread, Turn
 
 err = Console(stderr=True, highlight=False)
 MODEL = "claude-haiku-4-5"
@@ -162,38 +156,6 @@ async def nothing_is_held(heddle: Running, admin_key: str) -> str:
             await asyncio.sleep(0.5)
 
 
-async def log_cost(rounds: int) -> float:
-    """CPU milliseconds for 100 text deltas: published, put into frames, logged as one row."""
-    with tempfile.TemporaryDirectory(prefix="heddle-bench-") as folder:
-        url = f"sqlite:///{Path(folder) / 'log.db'}"
-        migrate(parse_database_url(url))
-        db = Database(url)
-
-        def rows(session: Session) -> None:
-            session.add(Thread(id="t", account_id="a", key_id="k", created_at=0, last_active_at=0))
-            session.flush()
-            for number in range(rounds):
-                session.add(
-                    Turn(
-                        id=f"turn_{number}", account_id="a", thread_id="t", key_id="k", status="completed",
-                        params={}, user_seq=1, last_seq=1, created_at=0, updated_at=0,
-                    )
-                )  # fmt: skip
-
-        await db.write(rows)
-        hub, taken = EventHub(db), []
-        for number in range(rounds):
-            live = hub.open(f"turn_{number}", 1)
-            began = time.process_time()
-            for word in range(100):
-                delta = {"type": "text_delta", "text": f" word{word:03d}"}
-                live.publish({"type": "content_block_delta", "index": 0, "delta": delta})
-            await hub.close(live)
-            taken.append((time.process_time() - began) * 1000)
-        await db.close()
-    return median(taken)
-
-
 async def run(options: argparse.Namespace) -> str:
     """The whole benchmark; returns the Markdown to publish."""
     cores, admin_key = Cores.choose(), "ak_live_" + secrets.token_hex(32)
@@ -217,12 +179,7 @@ async def run(options: argparse.Namespace) -> str:
                     taken.setdefault((connections, kind.name), []).append(measured)
         memory = await bench.in_flight(options.in_flight)
         bill = await nothing_is_held(heddle, admin_key)
-    log_ms = await log_cost(200)
-    return _report(taken, options, [memory, _log_sentence(log_ms), bill], cores)
-
-
-def _log_sentence(log_ms: float) -> str:
-    return f"The event log takes {log_ms:.2f} CPU-ms for 100 deltas that come at once."
+    return _report(taken, options, [memory, bill], cores)
 
 
 def _report(
