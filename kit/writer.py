@@ -232,8 +232,8 @@ def _attempt(own: _OwnConnection, batch: list[_Job]) -> list[_Outcome]:
             raise
         transaction.commit()
     except BaseException:
-        if connection.in_transaction() or connection.invalidated:
-            own.drop()
+        if connection.get_transaction() is not None or connection.invalidated:
+            own.drop()  # a transaction whose commit failed is still there, though it is not active
         raise
     return outcomes
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -123,6 +124,22 @@ async def test_a_lost_connection_costs_no_write(postgres_url: str) -> None:
     await db.write(dies_in_the_middle)
     assert await ids(db) == [*range(80), 100, 101]
     assert len(attempts) == 2
+    await db.close()
+
+
+async def test_the_only_writer_goes_on_after_a_commit_that_failed(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path}/commit.db")
+    await db.write(create_table)
+    deferred = "CREATE TABLE child (n INTEGER REFERENCES tally (id) DEFERRABLE INITIALLY DEFERRED)"
+    await db.write(lambda session: session.connection().execute(text(deferred)))
+    orphan = text("INSERT INTO child VALUES (77)")
+    for number in (1, 2):
+        with pytest.raises(IntegrityError):
+            await db.write(lambda session: session.connection().execute(orphan))
+        await db.write(insert(number))
+    assert await ids(db) == [1, 2]
+    count = text("SELECT count(*) FROM child")
+    assert await db.write(lambda session: session.connection().execute(count).scalar_one()) == 0
     await db.close()
 
 
