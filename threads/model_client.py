@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from sqlmodel import Session
 
 from kit.errors import UpstreamFailed
+from threads.models import Turn
 
 T = TypeVar("T")
 
@@ -25,6 +26,22 @@ class ModelStep:
     allowed_models: tuple[str, ...] | None = None
     budget_nanos: int | None = None
     spent_nanos: int = 0
+
+    @classmethod
+    def of(cls, turn: Turn, request_id: str, body: Mapping[str, Any]) -> "ModelStep":
+        """A call that a turn makes: paid by its key, for its end user, within its models and its budget."""
+        return cls(
+            request_id=request_id,
+            account_id=turn.account_id,
+            key_id=turn.key_id,
+            end_user_id=turn.end_user_id,
+            thread_id=turn.thread_id,
+            turn_id=turn.id,
+            body=body,
+            allowed_models=tuple(turn.allowed_models) if turn.allowed_models is not None else None,
+            budget_nanos=turn.max_cost_nanos,
+            spent_nanos=turn.cost_nanos,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class ModelStepRunner:
         for attempt in attempts:
             delivered = delivered_of(logged.get(attempt, b""), iteration, run.event_prefix)
             body = self._window.as_before(turn, run.context, run.toolset.definitions) if delivered else {}
-            step = self._step(run, request_id_of(turn, iteration, attempt), body)
+            step = ModelStep.of(turn, request_id_of(turn, iteration, attempt), body)
             turn.cost_nanos += await self._model.settle_lost(step, delivered, record)
             reach("turn.lost.committed")
 
@@ -106,7 +106,7 @@ class ModelStepRunner:
         turn, iteration = run.turn, run.turn.iteration + 1
         request_id = request_id_of(turn, iteration)
         prepared = await self._window.prepare(turn, run.context, run.toolset.definitions)
-        stream = await self._model.open(self._step(run, request_id, prepared.body), self._cost_of(turn))
+        stream = await self._model.open(ModelStep.of(turn, request_id, prepared.body), self._cost_of(turn))
         reach("turn.step.opened")
         on_open()
         if iteration > 1:
@@ -191,22 +191,6 @@ class ModelStepRunner:
 
     def _cost_of(self, turn: Turn) -> CostRecorder:
         return lambda session, nanos: self._journal.record_cost(session, turn, nanos)
-
-    @staticmethod
-    def _step(run: TurnRun, request_id: str, body: dict[str, Any]) -> ModelStep:
-        turn = run.turn
-        return ModelStep(
-            request_id=request_id,
-            account_id=turn.account_id,
-            key_id=turn.key_id,
-            end_user_id=turn.end_user_id,
-            thread_id=turn.thread_id,
-            turn_id=turn.id,
-            body=body,
-            allowed_models=tuple(turn.allowed_models) if turn.allowed_models is not None else None,
-            budget_nanos=turn.max_cost_nanos,
-            spent_nanos=turn.cost_nanos,
-        )
 
 
 def request_id_of(turn: Turn, step: int | str, attempt: int | None = None) -> str:

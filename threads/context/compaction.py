@@ -114,18 +114,7 @@ class Compactor:
 
 def _step(turn: Turn, number: int, attempt: int, body: dict[str, Any]) -> ModelStep:
     request_id = f"{turn.id}:compaction:{number}"
-    return ModelStep(
-        request_id=request_id if attempt == 1 else f"{request_id}:{attempt}",
-        account_id=turn.account_id,
-        key_id=turn.key_id,
-        end_user_id=turn.end_user_id,
-        thread_id=turn.thread_id,
-        turn_id=turn.id,
-        body=body,
-        allowed_models=tuple(turn.allowed_models) if turn.allowed_models is not None else None,
-        budget_nanos=turn.max_cost_nanos,
-        spent_nanos=turn.cost_nanos,
-    )
+    return ModelStep.of(turn, request_id if attempt == 1 else f"{request_id}:{attempt}", body)
 
 
 async def _read(stream: ModelStream) -> tuple[str, str | None]:
