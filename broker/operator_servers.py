@@ -3,10 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from broker.calls import ToolCall, ToolResult
 from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
 from broker.mcp_connection import McpTarget, StdioServer
-from broker.toolset import BoundTool
+from broker.mcp_listing import ListedTool
+from broker.tool import BoundTool, CallContext
 from kit.errors import UpstreamUnavailable
 
 logger = logging.getLogger("heddle.broker")
@@ -44,13 +47,44 @@ class OperatorServers:
         except (McpCallFailed, Unauthorized) as failure:
             logger.warning("the operator's MCP server %s cannot be used: %s", name, failure)
             raise UpstreamUnavailable(f"the MCP server {name} cannot be used at the moment") from None
-        tools = [BoundTool.of_operator(name, target, tool) for tool in listing.tools]
+        tools = [self._bind(name, target, tool) for tool in listing.tools]
         self._listed[name] = (now, tools)
         self._tell_of_unlisted(name, {tool.display_name for tool in tools})
         return tools
+
+    def _bind(self, server_name: str, target: McpTarget, tool: ListedTool) -> BoundTool:
+        return BoundTool(
+            f"{server_name}/{tool.name}",
+            tool.description,
+            tool.input_schema,
+            tool.retry_safe,
+            _OperatorTool(self._caller, target, tool.name, tool.retry_safe),
+            server_names=frozenset({server_name}),
+            is_operators=True,
+        )
 
     def _tell_of_unlisted(self, name: str, listed: set[str]) -> None:
         """A price under a name that is mistyped would leave a tool free by accident."""
         prices = {full for full in self._priced if full.partition("/")[0] == name} - {f"{name}/*"}
         for full in sorted(prices - listed):
             logger.warning("%s has a price, but the operator's MCP server %s lists no such tool", full, name)
+
+
+@dataclass(frozen=True)
+class _OperatorTool:
+    caller: McpCaller
+    target: McpTarget
+    name: str
+    retry_safe: bool
+
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
+        try:
+            return await self.caller.call_tool(
+                self.target,
+                self.name,
+                call.input,
+                retry_safe=self.retry_safe,
+                on_progress=context.on_progress,
+            )
+        except Unauthorized:  # cannot come from a process that is asked over its own pipes
+            raise AssertionError("a stdio server has no HTTP status") from None

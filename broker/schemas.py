@@ -9,7 +9,7 @@ from broker.metering import PriceOf
 from broker.models import McpServer, McpTool, Tool
 from broker.names import MODEL_NAME, SERVER_NAME
 from broker.schema import check_schema
-from broker.toolset import BoundTool
+from broker.tool import BoundTool
 from kit.errors import InvalidRequest, Unsupported
 from kit.money import usd_text
 from kit.request_body import RequestBody

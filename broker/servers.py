@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from broker.calls import Progress, ToolResult, ToolScope
+from broker.calls import Progress, ToolCall, ToolResult, ToolScope
 from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
 from broker.mcp_connection import McpTarget
 from broker.mcp_listing import Listing, SkippedTool
 from broker.mcp_pool import McpPool
 from broker.models import McpServer, McpTool
 from broker.server_store import PER_USER, TENANT, NewServer, ServerStore, ToolChanges
+from broker.tool import BoundTool, CallContext
 from connectors.credentials import ConnectionRequired, Credential, Credentials
 from kit.errors import InvalidRequest, UpstreamFailed
 from kit.ids import new_id
@@ -58,6 +59,17 @@ class McpServers:
 
     async def tools(self, server: McpServer) -> list[McpTool]:
         return (await self.store.tools(server.id))[server.id]
+
+    def bind(self, server: McpServer, tool: McpTool) -> BoundTool:
+        return BoundTool(
+            f"{server.name}/{tool.name}",
+            tool.description,
+            tool.input_schema,
+            tool.retry_safe,
+            _ServerTool(self, server, tool),
+            aliases=frozenset({f"{server.id}/{tool.name}"}),
+            server_names=frozenset({server.name, server.id}),
+        )
 
     async def refresh(self, server: McpServer, scope: ToolScope) -> tuple[ToolChanges, list[SkippedTool]]:
         """List the tools again, as this scope. Raises ConnectionRequired, InvalidRequest, UpstreamFailed."""
@@ -150,6 +162,16 @@ class McpServers:
             server.account_id, connector_of(server), scope.end_user_id, rejected=refused.credential
         )
         return _as_user(server, credential)
+
+
+@dataclass(frozen=True)
+class _ServerTool:
+    servers: McpServers
+    server: McpServer
+    tool: McpTool
+
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
+        return await self.servers.call(self.server, self.tool, context.scope, call.input, context.on_progress)
 
 
 def connector_of(server: McpServer) -> str:

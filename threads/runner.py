@@ -13,7 +13,8 @@ from sqlmodel import Session
 from broker.broker import Broker
 from broker.calls import ToolScope, ToolSelection
 from broker.metering import TurnBudget
-from broker.toolset import BoundTool, Toolset
+from broker.tool import BoundTool
+from broker.toolset import Toolset
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, InvalidRequest, PaymentRequired, RateLimited, UpstreamTimeout

@@ -1,0 +1,141 @@
+"""Which tools there are for whom: from what a turn asks for to the toolset it works with."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from broker.calls import NeedsConnection, ToolScope, ToolSelection
+from broker.models import McpServer, Tool
+from broker.operator_servers import OperatorServers
+from broker.registry import ToolRegistry
+from broker.server_store import PER_USER
+from broker.servers import McpServers
+from broker.tool import BoundTool
+from broker.toolset import Toolset
+from connectors.connect import ConnectSessions
+from connectors.credentials import ConnectionRequired
+from kit.errors import HeddleError, InvalidRequest
+
+logger = logging.getLogger("heddle.broker")
+
+DISCOVERY_WAIT_S = 5.0
+
+
+class RegisteredKind(Protocol):
+    """A kind of tools that accounts register, such as webhooks."""
+
+    def bind(self, row: Tool) -> BoundTool: ...
+
+
+class ToolResolver:
+    def __init__(
+        self,
+        registry: ToolRegistry,
+        kinds: Mapping[str, RegisteredKind],
+        servers: McpServers,
+        operator: OperatorServers,
+        connect_sessions: ConnectSessions,
+    ) -> None:
+        """``kinds``: what each ``Tool.kind`` is bound by."""
+        self._registry = registry
+        self._kinds = kinds
+        self._servers = servers
+        self._operator = operator
+        self._connect_sessions = connect_sessions
+
+    async def toolset(self, scope: ToolScope, selection: ToolSelection) -> Toolset:
+        """The tools of a turn.
+
+        Raises InvalidRequest naming a tool that is not there, or (``end_user_required``) a tool that acts
+        as an end user where there is none; UpstreamFailed if a named server cannot be asked for its tools.
+        With ``tenant``, servers that cannot be used are left out.
+        """
+        if selection.mode == "none":
+            return Toolset()
+        registered = await self._registry.all(scope.account_id)
+        servers = await self._servers.store.all(scope.account_id)
+        if selection.mode == "tenant":
+            return Toolset.build(await self._all(scope, registered, servers))
+        bound: list[BoundTool] = []
+        required: dict[str, NeedsConnection] = {}
+        for wanted in selection.tools:
+            row = next((row for row in registered if wanted in {row.id, row.name}), None)
+            if row is not None:
+                bound.append(self._bind(row))
+                continue
+            server_name, _, tool_name = wanted.partition("/")
+            server = next((row for row in servers if server_name in {row.id, row.name}), None)
+            if server is None and server_name not in self._operator.names:
+                raise _unknown(wanted)
+            try:
+                tools = await self._named(scope, server_name, server)
+            except ConnectionRequired as need:
+                assert server is not None
+                required[need.connector] = await self.connect_link(scope, need.connector, server.name)
+                continue
+            chosen = [
+                tool for tool in tools if not tool_name or tool.display_name.partition("/")[2] == tool_name
+            ]
+            if not chosen and tool_name:
+                raise _unknown(wanted)
+            bound += chosen
+        return Toolset.build(bound, tuple(required.values()))
+
+    async def connect_link(self, scope: ToolScope, connector: str, display_name: str) -> NeedsConnection:
+        """A link by which the scope's end user connects an account. Raises InvalidRequest, NotFound."""
+        assert scope.end_user_id is not None
+        link = await self._connect_sessions.create(scope.account_id, connector, scope.end_user_id)
+        return NeedsConnection(connector, display_name, link.connect_url, link.expires_at)
+
+    async def operator_tools(self) -> dict[str, list[BoundTool]]:
+        """The tools of each of the operator's servers; none of one that cannot be asked at the moment."""
+
+        async def tools(name: str) -> list[BoundTool]:
+            try:
+                async with asyncio.timeout(DISCOVERY_WAIT_S):
+                    return await self._operator.tools(name)
+            except (HeddleError, TimeoutError):
+                return []  # logged where it happened
+
+        names = sorted(self._operator.names)
+        return dict(zip(names, await asyncio.gather(*map(tools, names)), strict=True))
+
+    def _bind(self, row: Tool) -> BoundTool:
+        return self._kinds[row.kind].bind(row)
+
+    async def _all(
+        self, scope: ToolScope, registered: list[Tool], servers: list[McpServer]
+    ) -> list[BoundTool]:
+        bound = [self._bind(row) for row in registered]
+        for server in servers:
+            if scope.end_user_id is None and server.auth_mode == PER_USER:
+                continue
+            try:
+                async with asyncio.timeout(DISCOVERY_WAIT_S):
+                    bound += await self._of_server(scope, server)
+            except (HeddleError, TimeoutError) as problem:
+                logger.info("MCP server %s is left out of a turn: %s", server.id, type(problem).__name__)
+        own = {server.name for server in servers}
+        for name in sorted(self._operator.names - own):
+            try:
+                bound += await self._operator.tools(name)
+            except HeddleError:
+                continue  # logged where it happened
+        return bound
+
+    async def _named(self, scope: ToolScope, name: str, server: McpServer | None) -> list[BoundTool]:
+        if server is not None:
+            return await self._of_server(scope, server)
+        return await self._operator.tools(name)
+
+    async def _of_server(self, scope: ToolScope, server: McpServer) -> list[BoundTool]:
+        """Discovers them if no end user has connected before. Raises ConnectionRequired."""
+        self._servers.require_end_user(server, scope)
+        if server.discovered_at is None:
+            await self._servers.refresh(server, scope)
+        return [self._servers.bind(server, tool) for tool in await self._servers.tools(server)]
+
+
+def _unknown(name: str) -> InvalidRequest:
+    return InvalidRequest(f"tools: there is no tool {name}", code="unknown_tool", param="tools")

@@ -1,0 +1,54 @@
+"""One tool as the broker knows it, whatever stands behind it."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from broker.calls import AnswersLater, Progress, ToolCall, ToolResult, ToolScope
+from broker.metering import Payment
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """On whose behalf a call is made, who pays for it, and who is told how far it is."""
+
+    scope: ToolScope
+    payment: Payment
+    on_progress: Progress | None = None
+
+
+class Callee(Protocol):
+    """What a tool's name leads to: one webhook, one tool of an MCP server, one built-in."""
+
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | AnswersLater:
+        """Make the call; its arguments have been checked. The tool's own failure is an error result.
+
+        Raises ConnectionRequired if an end user has to connect first, and any other HeddleError if the call
+        could not be made.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BoundTool:
+    """A tool of a toolset. Without a ``callee`` its caller runs it itself."""
+
+    display_name: str
+    """The full name: ``tool``, or ``server/tool``."""
+    description: str
+    input_schema: dict[str, Any]
+    retry_safe: bool
+    callee: Callee | None
+    aliases: frozenset[str] = frozenset()
+    """What it may be called besides its full name, such as its id."""
+    server_names: frozenset[str] = frozenset()
+    """The names and ids of the server that it is a tool of."""
+    is_operators: bool = False
+    """Whether the operator provides it, so that it may have a price."""
+
+    @classmethod
+    def of_client(cls, name: str, description: str, input_schema: dict[str, Any]) -> "BoundTool":
+        return cls(name, description, input_schema, retry_safe=False, callee=None)
+
+    @property
+    def by_client(self) -> bool:
+        return self.callee is None
