@@ -6,7 +6,7 @@ from sqlmodel import SQLModel
 
 from gateway.accounts.models import Account, ApiKey, EndUser
 from gateway.billing.models import Hold, KeyRate, LedgerEntry, Process, Spend, UsageEvent, Wallet
-from gateway.outbox.models import OutboxEvent
+from kit.outbox import OutboxEvent
 
 
 def _table(model: type[SQLModel]) -> Any:

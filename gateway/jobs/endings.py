@@ -9,9 +9,8 @@ from typing import Any
 from sqlmodel import Session, col, update
 
 from gateway.jobs.models import QUEUED, RUNNING, Job
-from gateway.outbox.models import OutboxEvent
 from kit.clock import Clock
-from kit.ids import new_id
+from kit.outbox import record_event
 from vault.store import Vault
 
 
@@ -55,13 +54,5 @@ class JobEndings:
             "metadata": job.meta,
             "error": error and {name: error[name] for name in ("code", "message") if name in error},
         }
-        session.add(
-            OutboxEvent(
-                id=new_id("evt"),
-                account_id=job.account_id,
-                type=f"job.{status}",
-                data=told,
-                created_at=now,
-            )
-        )
+        record_event(session, job.account_id, f"job.{status}", told, now_ms=now)
         return True

@@ -12,13 +12,13 @@ import gateway.billing.models
 import gateway.billing.stripe.models
 import gateway.idempotency.models
 import gateway.jobs.models
-import gateway.outbox.models
 import gateway.responses.models
 import gateway.usage.models
+import kit.outbox
 import threads.models
 import vault.models
 
-__all__ = ["METADATA", "broker", "connectors", "gateway", "threads", "vault"]
+__all__ = ["METADATA", "broker", "connectors", "gateway", "kit", "threads", "vault"]
 
 METADATA: MetaData = SQLModel.metadata
 

@@ -9,8 +9,8 @@ from gateway.accounts.end_users import EndUsers, EndUserSettings
 from gateway.billing.billing import Billing
 from gateway.billing.errors import EndUserBudgetReached, KeyCapReached, WalletEmpty
 from gateway.billing.operations import Payer
-from gateway.outbox.models import OutboxEvent
 from kit.money import Nanos
+from kit.outbox import OutboxEvent
 from tests.gateway.billing.conftest import Purse, outcome
 
 

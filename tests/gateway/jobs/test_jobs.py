@@ -16,10 +16,10 @@ from gateway.billing.models import Hold, UsageEvent, Wallet
 from gateway.inference.providers import Provider, sim_provider
 from gateway.jobs.models import Job, run_id_of
 from gateway.jobs.queue import JobQueue
-from gateway.outbox.models import OutboxEvent
 from gateway.settings import ModelSettings
 from gateway.sim.server import sim_server
 from kit.money import micros
+from kit.outbox import OutboxEvent
 from tests.serving import Served, heddle
 from vault.models import Secret
 
