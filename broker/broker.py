@@ -104,6 +104,12 @@ class Broker:
         was called.
         """
         tool = toolset.find(call.name)
+        if tool is None and call.name in toolset.withheld:
+            kept_back = toolset.withheld[call.name]
+            return error_result(
+                f"The tool {kept_back.display_name} cannot be used: {kept_back.withheld}.",
+                {"target": kept_back.display_name, "status": "tool_changed"},
+            )
         if tool is None:
             known = ", ".join(sorted(toolset.tools)) or "none"
             return error_result(f"There is no tool named {call.name}. The tools are: {known}.")

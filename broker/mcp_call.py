@@ -77,23 +77,25 @@ class McpCaller:
         arguments: dict[str, Any],
         *,
         retry_safe: bool,
+        timeout_s: float | None = None,
         on_progress: Progress | None = None,
     ) -> ToolResult:
-        """Call a tool. Raises Unauthorized; every other failure is an error result.
+        """Call a tool, within ``timeout_s`` if given. Raises Unauthorized; every other failure is an error
+        result.
 
         Cancelling the waiting task cancels the call at the server.
         """
-        started = time.monotonic()
+        started, within_s = time.monotonic(), timeout_s or self._call_timeout_s
         host = urlsplit(target.url).hostname if target.url else "stdio"
         record: dict[str, Any] = {"kind": "mcp", "target": host}
 
         async def calling(client: Client) -> mcp_types.CallToolResult:
             return await client.call_tool(
-                name, arguments, read_timeout_seconds=self._call_timeout_s, progress_callback=on_progress
+                name, arguments, read_timeout_seconds=within_s, progress_callback=on_progress
             )
 
         try:
-            result = await self._run(target, calling, self._call_timeout_s, repeatable=retry_safe)
+            result = await self._run(target, calling, within_s, repeatable=retry_safe)
         except McpCallFailed as failure:
             record.update(status=failure.status, latency_ms=_ms(started))
             return error_result(f"The tool {name} failed: {failure.message}", record)

@@ -8,12 +8,14 @@ import msgspec
 from mcp.client import Client
 
 from broker.schema import BadSchema, object_schema
+from kit.json import storable
 
 MAX_TOOLS = 500
 MAX_PAGES = 100
 MAX_LISTING_BYTES = 4 * 1024 * 1024
 MAX_NAME_CHARS = 128
 MAX_DESCRIPTION_CHARS = 10_000
+MAX_DETAIL_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class ListedTool:
     description: str
     input_schema: dict[str, Any]
     retry_safe: bool
+    details: dict[str, Any] = field(default_factory=dict)
+    """What clients are shown and models are not: ``title``, ``annotations``, ``output_schema``, ``_meta``."""
 
 
 @dataclass(frozen=True)
@@ -75,4 +79,17 @@ def _listed(tool: mcp_types.Tool, known: set[str]) -> ListedTool:
     hints = tool.annotations
     safe = hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
     description = (tool.description or "").replace("\0", "")[:MAX_DESCRIPTION_CHARS]
-    return ListedTool(tool.name, description, object_schema(tool.input_schema), safe)
+    return ListedTool(tool.name, description, object_schema(tool.input_schema), safe, _details(tool))
+
+
+def _details(tool: mcp_types.Tool) -> dict[str, Any]:
+    """The parts that are not too large."""
+    parts = {
+        "title": tool.title,
+        "annotations": tool.annotations
+        and tool.annotations.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "output_schema": tool.output_schema,
+        "_meta": tool.meta,
+    }
+    stored = {name: storable(part) for name, part in parts.items() if part}
+    return {name: part for name, part in stored.items() if len(msgspec.json.encode(part)) <= MAX_DETAIL_BYTES}

@@ -23,6 +23,7 @@ class Tool(SQLModel, table=True):
     webhook_url: str
     timeout_ms: int
     idempotent: bool = False
+    approval: str = "never"
     secret_id: str
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
@@ -42,13 +43,22 @@ class McpServer(SQLModel, table=True):
     catalog_slug: str | None = None
     auth_mode: str
     headers_secret_id: str | None = None
+    approval: str = "never"
+    tool_rules: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Which of its tools may be used, and how: see ``broker/policy.py``."""
+    timeout_ms: int | None = None
+    pin: bool = False
+    """Its tools are used only with the definitions that were approved."""
+    allow_sampling: bool = False
     discovered_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
 
 
 class McpTool(SQLModel, table=True):
-    """A tool as its server last described it; ``definition_sha256`` shows when that changes."""
+    """A tool as its server last described it. ``approved_sha256`` is the definition that the developer has
+    accepted: the first one that was seen, until they approve of another; None for a tool that a pinned server
+    added later. Where the two differ, the tool has drifted (``changed_at``)."""
 
     __tablename__ = "mcp_tool"
     __table_args__ = (UniqueConstraint("server_id", "name"),)
@@ -61,4 +71,8 @@ class McpTool(SQLModel, table=True):
     input_schema: dict[str, Any] = Field(sa_column=json_column())
     retry_safe: bool = False
     definition_sha256: str
+    approved_sha256: str | None = None
+    changed_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    details: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """What clients are shown and models are not: title, annotations, output schema, ``_meta``."""
     created_at: int = Field(sa_column=big_int())

@@ -134,7 +134,7 @@ class ToolResolver:
         self._servers.require_end_user(server, scope)
         if server.discovered_at is None:
             await self._servers.refresh(server, scope)
-        return [self._servers.bind(server, tool) for tool in await self._servers.tools(server)]
+        return self._servers.bind(server, await self._servers.tools(server))
 
 
 def _unknown(name: str) -> InvalidRequest:

@@ -8,16 +8,19 @@ from broker.broker import Broker
 from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolScope, ToolSelection, error_result
 from broker.metering import Payment
 from broker.schemas import (
+    ApproveTools,
     CallTool,
     CreateServer,
     CreateTool,
+    ServerPolicy,
     TestTool,
     ToolFields,
     render_operator_server,
     render_server,
     render_tool,
 )
-from broker.server_store import NewServer
+from broker.server_store import PER_USER, NewServer
+from broker.tool import BoundTool
 from broker.webhook import Exchange
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.connect import check_values
@@ -61,6 +64,8 @@ def tool_routes(broker: Broker) -> APIRouter:
         if toolset.required or safe_name is None or len(toolset.tools) > 1:
             if toolset.required:
                 raise _connection_required(toolset.required[0])
+            if not toolset.tools and toolset.withheld:
+                raise _withheld(next(iter(toolset.withheld.values())))
             raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
         call = ToolCall(new_id("call"), safe_name, body.input, created_at=broker.clock.now_ms())
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
@@ -159,6 +164,21 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
         row = await servers.store.get(caller.account_id, server_id)
         return render_server(row, await servers.tools(row))
 
+    @router.patch("/mcp-servers/{server_id}")
+    async def edit_server(server_id: str, body: ServerPolicy, caller: Admin) -> dict[str, Any]:
+        row = await servers.store.get(caller.account_id, server_id)
+        if body.auth_headers is not None and row.auth_mode == PER_USER:
+            raise InvalidRequest(
+                "auth_headers: end users bring their own credentials to this server", param="auth_headers"
+            )
+        row = await servers.store.edit(row, body.columns, body.auth_headers)
+        return render_server(row, await servers.tools(row))
+
+    @router.post("/mcp-servers/{server_id}/approve")
+    async def approve_tools(server_id: str, body: ApproveTools, caller: Admin) -> dict[str, Any]:
+        row = await servers.store.get(caller.account_id, server_id)
+        return {"id": row.id, "approved": await servers.store.approve(row, body.definitions)}
+
     @router.delete("/mcp-servers/{server_id}")
     async def delete_server(server_id: str, caller: Admin) -> dict[str, Any]:
         await servers.delete(await servers.store.get(caller.account_id, server_id))
@@ -199,7 +219,7 @@ def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
                 code="name_taken",
                 param="name",
             )
-        return NewServer(body.name, body.server_url, body.auth_mode, headers=headers)
+        return NewServer(body.name, body.server_url, body.auth_mode, headers=headers, policy=body.columns)
     entry = catalog.get(body.catalog_slug)
     if entry is None:
         raise NotFound(f"the catalogue has no entry {body.catalog_slug}", param="catalog_slug")
@@ -209,7 +229,8 @@ def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
         )
     if body.config is not None:
         headers |= entry.header_values(check_values(entry.config_schema or {}, body.config))
-    return NewServer(body.name or entry.slug, entry.server_url, body.auth_mode, entry.slug, headers)
+    name = body.name or entry.slug
+    return NewServer(name, entry.server_url, body.auth_mode, entry.slug, headers, body.columns)
 
 
 def _render_entry(entry: CatalogEntry) -> dict[str, Any]:
@@ -222,6 +243,10 @@ def _render_entry(entry: CatalogEntry) -> dict[str, Any]:
         "config_schema": entry.config_schema,
         "docs_url": entry.docs_url,
     }
+
+
+def _withheld(tool: BoundTool) -> Conflict:
+    return Conflict(f"the tool {tool.display_name} cannot be used: {tool.withheld}", code="tool_changed")
 
 
 def _connection_required(need: NeedsConnection) -> Conflict:

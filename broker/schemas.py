@@ -1,13 +1,14 @@
 """JSON shapes of tools and MCP servers."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from broker.metering import PriceOf
 from broker.models import McpServer, McpTool, Tool
 from broker.names import MODEL_NAME, SERVER_NAME
+from broker.policy import Approval, allowed, as_approval, policy_of
 from broker.schema import check_schema
 from broker.tool import BoundTool
 from kit.errors import InvalidRequest, Unsupported
@@ -18,6 +19,8 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, sect
 OWN_HEADERS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
 MAX_DESCRIPTION = 10_000
 MAX_TIMEOUT_MS = 120_000
+MAX_RULES = 200
+POLICY_COLUMNS = {"approval", "pin", "allow_sampling"}
 
 
 class ToolFields(RequestBody):
@@ -27,15 +30,13 @@ class ToolFields(RequestBody):
     webhook_url: str | None = Field(default=None, max_length=2000)
     input_schema: dict[str, Any] | None = None
     idempotent: bool | None = None
+    approval: Approval | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _not_yet(cls, body: Any) -> Any:
-        if isinstance(body, dict):
-            if body.get("provider") is not None:
-                raise Unsupported("provider: built-in tools are not available yet", param="provider")
-            if body.get("approval") not in {None, "never"}:
-                raise Unsupported("approval: only never is available yet", param="approval")
+        if isinstance(body, dict) and body.get("provider") is not None:
+            raise Unsupported("provider: built-in tools are not available yet", param="provider")
         return body
 
     @field_validator("name")
@@ -59,6 +60,7 @@ class CreateTool(ToolFields):
     input_schema: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
     timeout_ms: int = Field(default=30_000, ge=100, le=MAX_TIMEOUT_MS)
     idempotent: bool = False
+    approval: Approval = "never"
 
 
 class TestTool(RequestBody):
@@ -73,31 +75,42 @@ class CallTool(RequestBody):
     thread_id: str | None = Field(default=None, max_length=100)
 
 
-class CreateServer(RequestBody):
-    name: str | None = None
-    server_url: str | None = Field(default=None, max_length=2000)
-    catalog_slug: str | None = Field(default=None, max_length=64)
-    auth_mode: Literal["tenant", "per_user"] = "tenant"
+class OneToolPolicy(RequestBody):
+    approval: Approval | None = None
+    timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
+    idempotent: bool | None = None
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class ToolRules(RequestBody):
+    """Over the server's own names of its tools; ``*`` stands for any characters."""
+
+    allow: list[Pattern] | None = Field(default=None, max_length=MAX_RULES)
+    deny: list[Pattern] | None = Field(default=None, max_length=MAX_RULES)
+    policies: dict[Pattern, OneToolPolicy] | None = Field(default=None, max_length=MAX_RULES)
+
+
+class ServerPolicy(RequestBody):
+    """What is allowed of a server: what can be changed of it."""
+
+    approval: Approval | None = None
+    tools: ToolRules | None = None
+    timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
+    pin: bool | None = None
+    allow_sampling: bool | None = None
     auth_headers: dict[str, str] | None = Field(default=None, max_length=20)
-    config: dict[str, str] | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, body: Any) -> Any:
-        if isinstance(body, dict):
-            for name in ("allow_sampling", "pin", "tools"):
-                if body.get(name):
-                    raise Unsupported(f"{name}: not available yet", param=name)
-            if body.get("approval") not in {None, "never"}:
-                raise Unsupported("approval: only never is available yet", param="approval")
-        return body
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_name(cls, name: str | None) -> str | None:
-        if name is not None and not SERVER_NAME.fullmatch(name):
-            raise ValueError(f"expected a name like my-server ({SERVER_NAME.pattern})")
-        return name
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of McpServer that were sent; ``tools`` is replaced as a whole, null takes it away."""
+        sent: dict[str, Any] = self.model_dump(include=POLICY_COLUMNS, exclude_none=True)
+        if "tools" in self.model_fields_set:
+            sent["tool_rules"] = self.tools.model_dump(exclude_none=True) if self.tools else {}
+        if "timeout_ms" in self.model_fields_set:
+            sent["timeout_ms"] = self.timeout_ms
+        return sent
 
     @field_validator("auth_headers")
     @classmethod
@@ -108,6 +121,33 @@ class CreateServer(RequestBody):
             if name.lower() in OWN_HEADERS or name.lower().startswith("mcp-"):
                 raise ValueError(f"{name[:40]} is set by the protocol, not by auth_headers")
         return headers
+
+
+class ApproveTools(RequestBody):
+    """``tools``: names, or SHA-256 of what is approved of by name; all tools without it."""
+
+    tools: list[str] | dict[str, str] | None = Field(default=None, max_length=500)
+
+    @property
+    def definitions(self) -> dict[str, str | None] | None:
+        if isinstance(self.tools, list):
+            return dict.fromkeys(self.tools)
+        return None if self.tools is None else dict(self.tools)
+
+
+class CreateServer(ServerPolicy):
+    name: str | None = None
+    server_url: str | None = Field(default=None, max_length=2000)
+    catalog_slug: str | None = Field(default=None, max_length=64)
+    auth_mode: Literal["tenant", "per_user"] = "tenant"
+    config: dict[str, str] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not SERVER_NAME.fullmatch(name):
+            raise ValueError(f"expected a name like my-server ({SERVER_NAME.pattern})")
+        return name
 
     @model_validator(mode="after")
     def _names_one_server(self) -> "CreateServer":
@@ -135,6 +175,7 @@ def render_tool(tool: Tool) -> dict[str, Any]:
         "webhook_url": tool.webhook_url,
         "timeout_ms": tool.timeout_ms,
         "idempotent": tool.idempotent,
+        "approval": tool.approval,
         "created_at": tool.created_at,
         "updated_at": tool.updated_at,
     }
@@ -148,17 +189,32 @@ def render_server(server: McpServer, tools: list[McpTool]) -> dict[str, Any]:
         "server_url": server.server_url,
         "catalog_slug": server.catalog_slug,
         "auth_mode": server.auth_mode,
+        "approval": server.approval,
+        "timeout_ms": server.timeout_ms,
+        "pin": server.pin,
+        "allow_sampling": server.allow_sampling,
+        "tool_rules": server.tool_rules,
         "discovered_at": server.discovered_at,
-        "tools": [
-            {
-                "name": f"{server.name}/{tool.name}",
-                "description": tool.description,
-                "input_schema": tool.input_schema,
-                "definition_sha256": tool.definition_sha256,
-            }
-            for tool in tools
-        ],
+        "tools": [_render_server_tool(server, tool) for tool in tools],
         "created_at": server.created_at,
+    }
+
+
+def _render_server_tool(server: McpServer, tool: McpTool) -> dict[str, Any]:
+    """``changed``: its definition is not the one that was approved of; ``usable``: a turn may have it."""
+    policy = policy_of(server.tool_rules, tool.name, approval=as_approval(server.approval))
+    changed = tool.approved_sha256 != tool.definition_sha256
+    return {
+        "name": f"{server.name}/{tool.name}",
+        "description": tool.description,
+        "input_schema": tool.input_schema,
+        **tool.details,
+        "approval": policy.approval,
+        "definition_sha256": tool.definition_sha256,
+        "approved_sha256": tool.approved_sha256,
+        "changed": changed,
+        "changed_at": tool.changed_at,
+        "usable": allowed(server.tool_rules, tool.name) and not (changed and server.pin),
     }
 
 

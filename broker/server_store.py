@@ -1,21 +1,22 @@
 """The rows of MCP servers and of the tools discovered on them. Credentials stay in the vault."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
 from sqlmodel import Session, col, delete, select
 
+from broker.definition import definition_digest
 from broker.mcp_listing import ListedTool
 from broker.models import McpServer, McpTool
 from broker.namespace import claim_name
 from connectors.registry import register, unregister
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import NotFound
+from kit.errors import Conflict, NotFound
 from kit.ids import new_id
+from kit.outbox import record_event
 from vault.store import Vault
 
 TENANT, PER_USER = "tenant", "per_user"
@@ -29,6 +30,9 @@ class NewServer:
     auth_mode: str
     catalog_slug: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """Columns of McpServer that say what is allowed: approval, tool_rules, timeout_ms, pin,
+    allow_sampling."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class ToolChanges:
     added: list[str]
     removed: list[str]
     changed: list[str]
+
+    @property
+    def any(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
 
 
 class ServerStore:
@@ -91,6 +99,36 @@ class ServerStore:
 
         await self._db.write(write)
 
+    async def edit(
+        self, server: McpServer, columns: Mapping[str, Any], headers: Mapping[str, str] | None
+    ) -> McpServer:
+        """Change what is allowed, and the developer's own credentials unless ``headers`` is None. Pinning
+        approves of the definitions of that moment. Raises NotFound."""
+
+        def write(session: Session) -> McpServer:
+            row = _locked(session, server)
+            if columns.get("pin") and not row.pin:
+                _approve(session, row, None)
+            for name, value in columns.items():
+                setattr(row, name, value)
+            if headers is not None:
+                self._seal_headers(session, row, headers)
+            row.updated_at = self._clock.now_ms()
+            session.add(row)
+            return row
+
+        return await self._db.write(write)
+
+    async def approve(self, server: McpServer, definitions: Mapping[str, str | None] | None) -> list[str]:
+        """Accept these tools as they are described now, or all of them; returns whose definition is newly
+        accepted. A definition that is given (SHA-256) must be the one there is: else somebody would approve
+        of what they have not seen. Raises NotFound, Conflict."""
+
+        def write(session: Session) -> list[str]:
+            return _approve(session, _locked(session, server), definitions)
+
+        return await self._db.write(write)
+
     async def headers(self, server: McpServer) -> dict[str, str]:
         """The developer's own credentials for a server. Raises SecretNotFound, SecretTampered."""
         if server.headers_secret_id is None:
@@ -117,15 +155,10 @@ class ServerStore:
             auth_mode=new.auth_mode,
             created_at=now,
             updated_at=now,
+            **new.policy,
         )
         if new.headers:
-            server.headers_secret_id = self._vault.seal(
-                session,
-                account_id=account_id,
-                owner=server.id,
-                purpose=PURPOSE,
-                plaintext=msgspec.json.encode(dict(new.headers)),
-            )
+            self._seal_headers(session, server, new.headers)
         session.add(server)
         session.flush()
         if new.auth_mode == PER_USER and new.catalog_slug is None:
@@ -139,17 +172,28 @@ class ServerStore:
             )
         return server
 
+    def _seal_headers(self, session: Session, server: McpServer, headers: Mapping[str, str]) -> None:
+        """New credentials in place of those that the server had, if any."""
+        if server.headers_secret_id is not None:
+            self._vault.forget(session, server.headers_secret_id)
+        server.headers_secret_id = None
+        if headers:
+            server.headers_secret_id = self._vault.seal(
+                session,
+                account_id=server.account_id,
+                owner=server.id,
+                purpose=PURPOSE,
+                plaintext=msgspec.json.encode(dict(headers)),
+            )
+
     def _store_tools(self, session: Session, server: McpServer, listed: list[ListedTool]) -> ToolChanges:
-        query = select(McpServer).where(McpServer.id == server.id).with_for_update()
-        current = session.exec(query).first()  # locked: two discoveries at once would insert twice
-        if current is None:
-            raise NotFound(f"MCP server {server.id} not found")
-        now = self._clock.now_ms()
+        current = _locked(session, server)  # two discoveries at once would insert twice
+        now, first = self._clock.now_ms(), current.discovered_at is None
         rows = session.exec(select(McpTool).where(McpTool.server_id == server.id)).all()
         known = {row.name: row for row in rows}
         changes = ToolChanges([], [], [])
         for tool in sorted(listed, key=lambda tool: tool.name):
-            digest = definition_digest(tool)
+            digest = definition_digest(tool.name, tool.description, tool.input_schema, tool.retry_safe)
             row = known.pop(tool.name, None)
             if row is None:
                 changes.added.append(tool.name)
@@ -161,11 +205,13 @@ class ServerStore:
                     description="",
                     input_schema={},
                     definition_sha256="",
+                    approved_sha256=digest if first or not current.pin else None,
                     created_at=now,
                 )
             elif row.definition_sha256 != digest:
                 changes.changed.append(tool.name)
-            row.description, row.input_schema = tool.description, tool.input_schema
+                row.changed_at = now
+            row.description, row.input_schema, row.details = tool.description, tool.input_schema, tool.details
             row.retry_safe, row.definition_sha256 = tool.retry_safe, digest
             session.add(row)
         for name, row in known.items():
@@ -173,10 +219,38 @@ class ServerStore:
             session.delete(row)
         current.discovered_at = now
         session.add(current)
+        if changes.any and not first:
+            told = {"id": server.id, "name": server.name, "pinned": current.pin, **asdict(changes)}
+            record_event(session, server.account_id, "mcp_server.tools_changed", told, now_ms=now)
         return changes
 
 
-def definition_digest(tool: ListedTool) -> str:
-    """SHA-256 over everything of a definition that a model or a retry relies on."""
-    definition: list[Any] = [tool.name, tool.description, tool.input_schema, tool.retry_safe]
-    return hashlib.sha256(msgspec.json.encode(definition, order="sorted")).hexdigest()
+def _locked(session: Session, server: McpServer) -> McpServer:
+    """Raises NotFound if it is gone."""
+    query = select(McpServer).where(McpServer.id == server.id).with_for_update()
+    row = session.exec(query.execution_options(populate_existing=True)).first()
+    if row is None:
+        raise NotFound(f"MCP server {server.id} not found")
+    return row
+
+
+def _approve(session: Session, server: McpServer, definitions: Mapping[str, str | None] | None) -> list[str]:
+    rows = session.exec(select(McpTool).where(McpTool.server_id == server.id).order_by(McpTool.name)).all()
+    by_name = {row.name: row for row in rows}
+    wanted = dict.fromkeys(by_name) if definitions is None else definitions
+    accepted = []
+    for name, digest in wanted.items():
+        row = by_name.get(name)
+        if row is None:
+            raise NotFound(f"the MCP server {server.name} has no tool {name[:80]}", param="tools")
+        if digest is not None and digest != row.definition_sha256:
+            raise Conflict(
+                f"the definition of {name} is {row.definition_sha256} by now; look at it again",
+                code="tool_changed",
+                param="tools",
+            )
+        if row.approved_sha256 != row.definition_sha256:
+            row.approved_sha256, row.changed_at = row.definition_sha256, None
+            session.add(row)
+            accepted.append(name)
+    return accepted

@@ -8,11 +8,14 @@ from broker.mcp_connection import McpTarget
 from broker.mcp_listing import Listing, SkippedTool
 from broker.mcp_pool import McpPool
 from broker.models import McpServer, McpTool
+from broker.policy import ToolPolicy, allowed, as_approval, policy_of
 from broker.server_store import PER_USER, TENANT, NewServer, ServerStore, ToolChanges
 from broker.tool import BoundTool, CallContext
 from connectors.credentials import ConnectionRequired, Credential, Credentials
 from kit.errors import InvalidRequest, UpstreamFailed
 from kit.ids import new_id
+
+CHANGED = "its server has changed its definition, and the developer has not approved of that"
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,9 @@ class McpServers:
     async def tools(self, server: McpServer) -> list[McpTool]:
         return (await self.store.tools(server.id))[server.id]
 
-    def bind(self, server: McpServer, tool: McpTool) -> BoundTool:
-        return BoundTool(
-            f"{server.name}/{tool.name}",
-            tool.description,
-            tool.input_schema,
-            tool.retry_safe,
-            _ServerTool(self, server, tool),
-            aliases=frozenset({f"{server.id}/{tool.name}"}),
-            server_names=frozenset({server.name, server.id}),
-        )
+    def bind(self, server: McpServer, tools: list[McpTool]) -> list[BoundTool]:
+        """Those that may be used, as their policies have it; withheld, where their definition changed."""
+        return [_bind(self, server, tool) for tool in tools if allowed(server.tool_rules, tool.name)]
 
     async def refresh(self, server: McpServer, scope: ToolScope) -> tuple[ToolChanges, list[SkippedTool]]:
         """List the tools again, as this scope. Raises ConnectionRequired, InvalidRequest, UpstreamFailed."""
@@ -82,24 +78,36 @@ class McpServers:
         tool: McpTool,
         scope: ToolScope,
         arguments: dict[str, object],
-        on_progress: Progress | None,
+        *,
+        policy: ToolPolicy | None = None,
+        on_progress: Progress | None = None,
     ) -> ToolResult:
         """Call a tool as this scope; after a 401 once more with a renewed credential.
 
         Raises ConnectionRequired if this end user has to connect (again), InvalidRequest without an end
         user, UpstreamFailed if the configured credentials are not accepted.
         """
+        policy = policy or ToolPolicy()
+        timeout_s = None if policy.timeout_ms is None else policy.timeout_ms / 1000
+        retry_safe = tool.retry_safe if policy.idempotent is None else policy.idempotent
+
+        async def calling(target: McpTarget) -> ToolResult:
+            return await self._caller.call_tool(
+                target,
+                tool.name,
+                arguments,
+                retry_safe=retry_safe,
+                timeout_s=timeout_s,
+                on_progress=on_progress,
+            )
+
         bearer = await self._bearer(server, scope)
         try:
             try:
-                return await self._caller.call_tool(
-                    bearer.target, tool.name, arguments, retry_safe=tool.retry_safe, on_progress=on_progress
-                )
+                return await calling(bearer.target)
             except Unauthorized:
                 bearer = await self._renewed(server, scope, bearer)
-                return await self._caller.call_tool(
-                    bearer.target, tool.name, arguments, retry_safe=tool.retry_safe, on_progress=on_progress
-                )
+                return await calling(bearer.target)
         except Unauthorized:
             raise _refused(server, scope) from None
 
@@ -164,14 +172,38 @@ class McpServers:
         return _as_user(server, credential)
 
 
+def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
+    approval = as_approval(server.approval)
+    policy = policy_of(server.tool_rules, tool.name, approval=approval, timeout_ms=server.timeout_ms)
+    return BoundTool(
+        f"{server.name}/{tool.name}",
+        tool.description,
+        tool.input_schema,
+        tool.retry_safe if policy.idempotent is None else policy.idempotent,
+        _ServerTool(servers, server, tool, policy),
+        aliases=frozenset({f"{server.id}/{tool.name}"}),
+        server_names=frozenset({server.name, server.id}),
+        approval=policy.approval,
+        withheld=CHANGED if server.pin and tool.approved_sha256 != tool.definition_sha256 else None,
+    )
+
+
 @dataclass(frozen=True)
 class _ServerTool:
     servers: McpServers
     server: McpServer
     tool: McpTool
+    policy: ToolPolicy
 
     async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
-        return await self.servers.call(self.server, self.tool, context.scope, call.input, context.on_progress)
+        return await self.servers.call(
+            self.server,
+            self.tool,
+            context.scope,
+            call.input,
+            policy=self.policy,
+            on_progress=context.on_progress,
+        )
 
 
 def connector_of(server: McpServer) -> str:

@@ -1,10 +1,13 @@
 """One tool as the broker knows it, whatever stands behind it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from broker.calls import AnswersLater, Progress, ToolCall, ToolResult, ToolScope
+from broker.definition import definition_digest
 from broker.metering import Payment
+from broker.policy import Approval
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,18 @@ class BoundTool:
     """The names and ids of the server that it is a tool of."""
     is_operators: bool = False
     """Whether the operator provides it, so that it may have a price."""
+    approval: Approval = "never"
+    withheld: str | None = None
+    """Why it must not be used, nor shown to a model, although it is there."""
 
     @classmethod
     def of_client(cls, name: str, description: str, input_schema: dict[str, Any]) -> "BoundTool":
         return cls(name, description, input_schema, retry_safe=False, callee=None)
+
+    @cached_property
+    def definition_sha256(self) -> str:
+        """What it is known as to be doing: the approval of a first use does not outlive a change of this."""
+        return definition_digest(self.display_name, self.description, self.input_schema, self.retry_safe)
 
     @property
     def by_client(self) -> bool:

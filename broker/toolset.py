@@ -15,17 +15,24 @@ class Toolset:
     tools: dict[str, BoundTool] = field(default_factory=dict)
     required: tuple[NeedsConnection, ...] = ()
     """Servers whose tools cannot be known before this end user has connected."""
+    withheld: dict[str, BoundTool] = field(default_factory=dict)
+    """Tools that must not be used at the moment; no model is shown them."""
 
     @classmethod
     def build(cls, bound: list[BoundTool], required: tuple[NeedsConnection, ...] = ()) -> "Toolset":
         by_name = {tool.display_name: tool for tool in bound}
         names = model_names(by_name)
-        return cls({names[name]: by_name[name] for name in sorted(by_name)}, required)
+        safe = {names[name]: by_name[name] for name in sorted(by_name)}
+        return cls(
+            {name: tool for name, tool in safe.items() if tool.withheld is None},
+            required,
+            {name: tool for name, tool in safe.items() if tool.withheld is not None},
+        )
 
     def with_client_tools(self, client_tools: list[BoundTool]) -> "Toolset":
         """These and the caller's own, which are known by the names they have."""
         tools = {**self.tools, **{tool.display_name: tool for tool in client_tools}}
-        return Toolset({name: tools[name] for name in sorted(tools)}, self.required)
+        return Toolset({name: tools[name] for name in sorted(tools)}, self.required, self.withheld)
 
     @property
     def definitions(self) -> list[dict[str, Any]]:

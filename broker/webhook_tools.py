@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from broker.calls import AnswersLater, ToolCall, ToolResult
 from broker.models import Tool
+from broker.policy import as_approval
 from broker.registry import ToolRegistry
 from broker.tool import BoundTool, CallContext
 from broker.webhook import WebhookDispatcher
@@ -24,6 +25,7 @@ class WebhookTools:
             row.idempotent,
             _Webhook(self, row),
             aliases=frozenset({row.id}),
+            approval=as_approval(row.approval),
         )
 
 

@@ -14,6 +14,7 @@ from kit.caller import Caller
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import NotFound
+from threads.approvals import grant
 from threads.changes import record_changes, turn_change
 from threads.ending import Endings
 from threads.models import PendingAction, Thread, ToolCallRow, Turn
@@ -188,6 +189,8 @@ class PendingActions:
         if result is None:
             call.status = "pending"
             call.approved = call.approved or action.kind == "approval"
+            if action.kind == "approval" and "first_use_of" in action.payload:
+                grant(session, turn, action, now_ms=self._clock.now_ms())
         else:
             call.status, call.is_error, call.finished_at = "answered", result.is_error, self._clock.now_ms()
             call.output, call.content, call.record = result.output, result.content, result.record

@@ -249,6 +249,24 @@ class ToolCallRow(SQLModel, table=True):
     finished_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
 
 
+class ToolGrant(SQLModel, table=True):
+    """An end user (without one: whoever uses a thread) has approved of a tool with this definition, so that
+    it may be called without asking again (``approval: first_use``)."""
+
+    __tablename__ = "tool_grant"
+    __table_args__ = (Index("tool_grant_of", "account_id", "tool", "end_user_id", "thread_id"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    end_user_id: str | None = None
+    thread_id: str | None = Field(default=None, sa_column=reference("thread.id", nullable=True, cascade=True))
+    """Set only where there is no end user."""
+    tool: str
+    definition_sha256: str
+    action_id: str
+    created_at: int = Field(sa_column=big_int())
+
+
 class PendingAction(SQLModel, table=True):
     """Something a turn waits for; with an expiry and a default outcome, so that none waits for ever.
 

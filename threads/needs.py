@@ -49,8 +49,14 @@ def connection(need: NeedsConnection) -> Need:
     return Need("connect", need.connector, "deny", need.expires_at, payload)
 
 
-def approval(turn: Turn, call: ToolCallRow, display_name: str, *, now_ms: int) -> Need:
-    return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, {"input": call.input})
+def approval(
+    turn: Turn, call: ToolCallRow, display_name: str, *, first_use_of: str | None, now_ms: int
+) -> Need:
+    """``first_use_of``: the definition (SHA-256) that is approved of for later calls too."""
+    payload: dict[str, Any] = {"input": call.input}
+    if first_use_of is not None:
+        payload["first_use_of"] = first_use_of
+    return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)
 
 
 def client_tool(turn: Turn, call: ToolCallRow, *, now_ms: int) -> Need:

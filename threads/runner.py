@@ -13,12 +13,11 @@ from sqlmodel import Session
 from broker.broker import Broker
 from broker.calls import ToolScope, ToolSelection
 from broker.metering import TurnBudget
-from broker.tool import BoundTool
-from broker.toolset import Toolset
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import HeddleError, InvalidRequest, PaymentRequired, RateLimited, UpstreamTimeout
+from kit.errors import HeddleError, PaymentRequired, RateLimited, UpstreamTimeout
 from threads import needs
+from threads.approvals import Approvals
 from threads.context.window import ContextWindow
 from threads.events import EventHub
 from threads.failure import error_record
@@ -30,6 +29,7 @@ from threads.parking import park
 from threads.steps import ModelStepRunner, TurnRun
 from threads.tool_step import ToolStepRunner, may_wait_for_funds
 from threads.turn_events import done_event, error_event
+from threads.turn_tools import with_client_tools
 
 logger = logging.getLogger("heddle.threads")
 
@@ -101,7 +101,7 @@ class TurnRunner:
         self._prefix = event_prefix
         self._window = ContextWindow(db, journal, model, clock)
         self._model_step = ModelStepRunner(journal, model, self._window, hub)
-        self._tool_step = ToolStepRunner(journal, broker, clock)
+        self._tool_step = ToolStepRunner(journal, broker, Approvals(db), clock)
 
     async def run(self, started: StartedTurn) -> str | None:
         """Run the turn until it ends, waits for somebody, or is handed over. Returns the turn of its thread
@@ -192,7 +192,7 @@ class TurnRunner:
             metadata=thread.meta,
         )
         selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
-        toolset = _with_client_tools(turn, await self._broker.toolset(scope, selection))
+        toolset = with_client_tools(turn, await self._broker.toolset(scope, selection))
         context = await self._window.open(turn, thread)
         answered = context.history[-1].role == "user"
         limit = turn.max_cost_nanos
@@ -262,30 +262,3 @@ class TurnRunner:
 def _pause_s(refusal: RateLimited) -> float:
     """Until the key's rates may allow the next step; not the same for all that wait."""
     return float(refusal.details.get("retry_after_ms", 1_000)) / 1000 + random.uniform(0, 1)  # noqa: S311
-
-
-def _with_client_tools(turn: Turn, toolset: Toolset) -> Toolset:
-    """The tools of a turn with the caller's own. Raises InvalidRequest, before the turn has done anything, if
-    the caller's have names that others have, or asks for the approval of tools that are not there."""
-    begun = turn.iteration > 0
-    taken = {*toolset.tools, *(tool.display_name for tool in toolset.tools.values())}
-    own = []
-    for number, tool in enumerate(turn.client_tools):
-        if tool["name"] in taken and not begun:
-            raise InvalidRequest(
-                f"client_tools.{number}.name: {tool['name']} is the name of a tool that the server runs",
-                param="client_tools",
-            )
-        own.append(BoundTool.of_client(tool["name"], tool["description"], tool["input_schema"]))
-    if isinstance(turn.tool_approval, dict) and not begun and not toolset.required:
-        known: set[str] = set()
-        for name in toolset.tools:
-            known = known.union(*toolset.names_of(name))
-        for name in turn.tool_approval:
-            if name not in known:
-                raise InvalidRequest(
-                    f"tool_approval: there is no tool {name[:80]} in this turn",
-                    code="unknown_tool",
-                    param="tool_approval",
-                )
-    return toolset.with_client_tools(own) if own else toolset

@@ -15,11 +15,13 @@ from sqlmodel import Session
 from broker.broker import Broker
 from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, error_result
 from broker.metering import OpenCharge, Payment, Record
+from broker.policy import Approval
 from kit.clock import Clock
 from kit.crash_points import reach
 from kit.errors import HeddleError, PaymentRequired
 from kit.to_its_end import to_its_end
 from threads import needs
+from threads.approvals import Approvals
 from threads.journal import UNKNOWN_OUTCOME, Journal, Tell
 from threads.live_turn import LastEvents
 from threads.model_client import LeaseLost
@@ -39,9 +41,10 @@ READY = frozenset({"pending", "running", "answered"})
 class ToolStepRunner:
     """Runs an iteration's tool calls concurrently; each result is written when it arrives."""
 
-    def __init__(self, journal: Journal, broker: Broker, clock: Clock) -> None:
+    def __init__(self, journal: Journal, broker: Broker, approvals: Approvals, clock: Clock) -> None:
         self._journal = journal
         self._broker = broker
+        self._approvals = approvals
         self._clock = clock
 
     async def run(self, run: TurnRun) -> list[PendingAction]:
@@ -98,13 +101,19 @@ class ToolStepRunner:
             await self._finish(run, call, name, error_result(UNKNOWN_OUTCOME))
         elif self._by_client(run, call):
             await self._hand_over(run, call)
-        elif call.approved or not needs_approval(run, call):
+        elif (asked := await self._approvals.missing(run, call)) == "never":
             await self._dispatch(run, call, name)
         elif (invalid := self._invalid(run, call)) is not None:
             await self._finish(run, call, name, invalid)
         else:
-            need = needs.approval(run.turn, call, name, now_ms=self._clock.now_ms())
-            await self._journal.open_action(run.turn, call, need)
+            await self._ask(run, call, name, asked)
+
+    async def _ask(self, run: TurnRun, call: ToolCallRow, name: str, asked: Approval) -> None:
+        bound = run.toolset.find(call.name)
+        assert bound is not None
+        trusted = bound.definition_sha256 if asked == "first_use" else None
+        need = needs.approval(run.turn, call, name, first_use_of=trusted, now_ms=self._clock.now_ms())
+        await self._journal.open_action(run.turn, call, need)
 
     async def _hand_over(self, run: TurnRun, call: ToolCallRow) -> None:
         """The caller is to run this one: the event tells it so, once its answer can be taken."""
@@ -268,22 +277,6 @@ class ToolStepRunner:
     def _retry_safe(run: TurnRun, call: ToolCallRow) -> bool:
         bound = run.toolset.find(call.name)
         return bound is not None and bound.retry_safe
-
-
-def needs_approval(run: TurnRun, call: ToolCallRow) -> bool:
-    """Whether somebody must approve of the call; the caller decides itself about its own tools. What is said
-    of a tool goes before what is said of its server; ``always`` goes before ``never``."""
-    rules = run.turn.tool_approval
-    names = run.toolset.names_of(call.name)
-    if rules is None or not names[0]:
-        return False
-    if isinstance(rules, str):
-        return rules == "always"
-    for known in names:
-        choices = {rules[name] for name in known if name in rules}
-        if choices:
-            return "always" in choices
-    return False
 
 
 def may_wait_for_funds(turn: Turn, refusal: PaymentRequired) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+from sqlmodel import Session
 
 from broker.broker import Broker
 from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
@@ -21,6 +22,7 @@ from connectors.connections import Connections
 from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
+from gateway.accounts.models import Account
 from kit.clock import Clock
 from kit.db import Database
 from kit.ids import new_id
@@ -36,6 +38,15 @@ ACME = "acc_acme"
 def free() -> Payment:
     """How a tool without a price is paid for."""
     return Payment("call_1", "key_1")
+
+
+async def there_is(db: Database, account_id: str) -> None:
+    """The account exists: its events refer to it."""
+
+    def write(session: Session) -> None:
+        session.add(Account(id=account_id, name=account_id, created_at=0))
+
+    await db.write(write)
 
 
 @dataclass
@@ -127,6 +138,7 @@ async def rigged(
     call_timeout_s: float = 5.0,
     policy: OutboundPolicy = LOOPBACK,
 ) -> AsyncIterator[Rig]:
+    await there_is(db, ACME)
     vault = Vault(db, KeyRing.parse(KEYS), clock)
     http = OAuthHttp(policy)
     registry = ConnectorRegistry(db, Catalog.load())

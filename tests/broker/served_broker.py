@@ -25,7 +25,7 @@ from kit.clock import SystemClock
 from kit.db import Database
 from kit.ids import new_id
 from kit.outbound import OutboundPolicy, parse_networks
-from tests.broker.rig import free
+from tests.broker.rig import free, there_is
 from vault.keyring import KeyRing
 from vault.store import Vault
 
@@ -83,6 +83,7 @@ async def bench_on(
     sqlite_db: Database, operator_servers: dict[str, StdioServer] | None = None
 ) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
+        await there_is(sqlite_db, ACCOUNT)
         clock = SystemClock()
         policy = OutboundPolicy(parse_networks("loopback"))
         ring = KeyRing.parse(f"v1:{base64.b64encode(bytes(32)).decode()}")

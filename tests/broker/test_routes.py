@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -117,7 +118,7 @@ BAD_TOOLS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"webhook_url": "https://a b/"}, 400, "webhook_url", "spaces"),
     ({"timeout_ms": 120_001}, 400, "timeout_ms", "120000"),
     ({"provider": "qlaud-builtin/http-call"}, 422, "provider", "available yet"),
-    ({"approval": "always"}, 422, "approval", "available yet"),
+    ({"approval": "sometimes"}, 400, "approval", "first_use"),
 ]
 
 
@@ -235,6 +236,64 @@ async def test_an_mcp_server_from_registration_to_removal(admin: httpx.AsyncClie
         assert refusal(await admin.post("/v1/tools/call", json={"name": "box/add", "input": {}}))[0] == 400
 
 
+async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
+    served: Served, admin: httpx.AsyncClient
+) -> None:
+    async with toolbox(Toolbox(bearer="s3cret")) as box:
+        rules = {"deny": ["slow"], "policies": {"add": {"approval": "first_use", "timeout_ms": 500}}}
+        body = {
+            "name": "box",
+            "server_url": box.base_url,
+            "auth_headers": {"authorization": "Bearer s3cret"},
+            "tools": rules,
+            "pin": True,
+            "approval": "always",
+        }
+        server = (await admin.post("/v1/mcp-servers", json=body)).raise_for_status().json()
+        assert (server["pin"], server["approval"], server["tool_rules"]) == (True, "always", rules)
+        told = {tool["name"]: (tool["approval"], tool["usable"], tool["changed"]) for tool in server["tools"]}
+        assert told["box/add"] == ("first_use", True, False) and told["box/fail"] == ("always", True, False)
+        assert told["box/slow"] == ("always", False, False)
+        denied = await admin.post("/v1/tools/call", json={"name": "box/slow", "input": {"seconds": 0}})
+        assert refusal(denied)[:2] == (400, "unknown_tool")
+
+        path = f"/v1/mcp-servers/{server['id']}"
+        changes = {"tools": None, "timeout_ms": 9_000, "auth_headers": {"authorization": "Bearer next"}}
+        changed = (await admin.patch(path, json=changes)).raise_for_status().json()
+        assert (changed["tool_rules"], changed["timeout_ms"], changed["pin"]) == ({}, 9_000, True)
+        box.bearer = "next"
+        called = await admin.post("/v1/tools/call", json={"name": "box/slow", "input": {"seconds": 0}})
+        assert called.json()["is_error"] is False, called.text
+
+        stale = {"tools": {"add": "0" * 64}}
+        assert refusal(await admin.post(f"{path}/approve", json=stale))[:2] == (409, "tool_changed")
+        assert refusal(await admin.post(f"{path}/approve", json={"tools": ["nothing"]}))[0] == 404
+        assert (await admin.post(f"{path}/approve", json={})).json()["approved"] == []
+        other = await stranger(served)
+        assert refusal(await other.patch(path, json={"pin": False}))[0] == 404
+        assert refusal(await other.post(f"{path}/approve", json={}))[0] == 404
+
+
+async def test_a_pinned_tool_that_changed_is_refused_by_name(admin: httpx.AsyncClient) -> None:
+    box = Toolbox()
+    async with toolbox(box):
+        body = {"name": "box", "server_url": box.base_url, "pin": True}
+        server = (await admin.post("/v1/mcp-servers", json=body)).raise_for_status().json()
+    box.description = "Adds, and tells the neighbours."
+    async with toolbox(box, port=urlsplit(box.base_url).port or 0):
+        refreshed = (await admin.post(f"/v1/mcp-servers/{server['id']}/refresh")).json()
+        assert refreshed["changed"] == ["add"]
+        call = {"name": "box/add", "input": {"a": 1, "b": 1}}
+        assert refusal(await admin.post("/v1/tools/call", json=call))[:2] == (409, "tool_changed")
+        thread = (await admin.post("/v1/threads", json={})).json()["id"]
+        turn = {"model": "sim-small", "content": "hi", "tools": ["box/add"]}
+        refused = await admin.post(f"/v1/threads/{thread}/messages", json=turn)
+        assert refusal(refused)[:2] == (409, "tool_changed")
+        assert (await admin.get(f"/v1/threads/{thread}/messages")).json()["data"] == []
+        (await admin.post(f"/v1/mcp-servers/{server['id']}/approve", json={})).raise_for_status()
+        assert (await admin.post("/v1/tools/call", json=call)).json()["is_error"] is False
+
+
 BAD_SERVERS: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"name": "Upper", "server_url": "https://example.com/"}, 400, "name", "a name like"),
     ({"name": "x" * 32, "server_url": "https://example.com/"}, 400, "name", "a name like"),
@@ -244,6 +303,18 @@ BAD_SERVERS: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"server_url": "https://example.com/"}, 400, "name", "a name"),
     ({"name": "github", "server_url": "https://example.com/"}, 409, "name", "catalogue"),
     ({"name": "time", "server_url": "http://127.0.0.1:1/mcp"}, 502, None, "could not be asked"),
+    (
+        {"name": "ok", "server_url": "https://example.com/", "tools": {"allow": "x"}},
+        400,
+        "tools.allow",
+        "list",
+    ),
+    (
+        {"name": "ok", "server_url": "https://example.com/", "tools": {"policies": {"a": {"approval": "x"}}}},
+        400,
+        "tools.policies.a.approval",
+        "first_use",
+    ),
     ({"catalog_slug": "nobody"}, 404, "catalog_slug", "nobody"),
     (
         {"name": "ok", "server_url": "https://example.com/", "auth_headers": {"a b": "x"}},

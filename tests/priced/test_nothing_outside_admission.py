@@ -56,6 +56,7 @@ SPEND_NOTHING = {
     "/v1/tools/{tool_id}/test": "calls the account's own webhook, which has no price",
     "/v1/mcp-servers": "asks a server for its tools, and calls none",
     "/v1/mcp-servers/{server_id}/refresh": "the same",
+    "/v1/mcp-servers/{server_id}/approve": "",
     "/v1/threads/{thread_id}/tool-results/{tool_use_id}": "as an action: a turn goes on, and is admitted",
     "/v1/tools/{tool_id}/results/{tool_use_id}": "the same",
     "/v1/connections/sessions": "",
