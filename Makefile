@@ -61,6 +61,7 @@ bench: $(DEV)
 	$(BIN)/python -m bench.turns
 	$(BIN)/python -m bench.event_log
 	$(BIN)/python -m bench.context
+	$(BIN)/python -m bench.vault
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv

@@ -69,7 +69,7 @@ from gateway.usage.events import UsageEvents
 from gateway.usage.reports import UsageReports
 from gateway.usage.roller import Roller
 from gateway.usage.routes import usage_routes
-from gateway.vault_keys import load_key_ring
+from gateway.vault_keys import load_keys
 from kit.clock import Clock, SystemClock
 from kit.db import Database
 from kit.money import nanos_from_usd
@@ -210,7 +210,7 @@ class App:
             migrate(db.url)
             async with db.session() as session:
                 secrets_exist = (await session.exec(select(Secret.id).limit(1))).first() is not None
-            vault = Vault(db, load_key_ring(settings, secrets_exist=secrets_exist), clock)
+            vault = Vault(db, load_keys(settings, secrets_exist=secrets_exist), clock)
             await vault.check_keys()
             app = cls(settings, db, vault, catalog, providers, sim_url, clock)
             await app._prepare_search()

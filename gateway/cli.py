@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlmodel import Session, col, select
 
 from gateway.settings import BadSettings, Settings, load_settings
+from gateway.vault_cli import vault_commands
 from kit.db import BadDatabaseUrl, Database, parse_database_url, sync_engine
 from kit.money import nanos_from_usd, parse_usd, usd_text
 
@@ -37,6 +38,7 @@ account_commands = typer.Typer(help="Set what holds for one account.", no_args_i
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(credit_commands, name="credits")
 app.add_typer(account_commands, name="account")
+app.add_typer(vault_commands, name="vault")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     event_prefix: str = Field(default="qlaud", pattern=r"^[a-z][a-z0-9]{0,31}$")
     vault_keys: str | None = Field(default=None, repr=False)
     vault_key_file: Path | None = None
+    vault_kms_key: str | None = Field(default=None, min_length=1)
+    """The AWS KMS key that wraps the keys in the key file: id, ARN or alias."""
     allow_private_targets: str = ""
     starter_credit_usd: Decimal = Field(default=Decimal(5), ge=0, le=1_000_000)
     test_credit_usd: Decimal = Field(default=Decimal(1000), ge=0, le=1_000_000)

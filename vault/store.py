@@ -1,12 +1,12 @@
 """The vault: secrets go in inside a write transaction, and come out only for who they belong to."""
 
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, delete, func, select, update
 
 from kit.clock import Clock
 from kit.db import Database
 from kit.ids import new_id
 from vault.envelope import Binding, Envelope, SecretTampered, seal, unseal
-from vault.keyring import KeyRing
+from vault.keyring import KeyProvider
 from vault.models import Secret
 
 
@@ -21,16 +21,16 @@ class WrongKeys(Exception):
 class Vault:
     """Seals and opens secrets. Plaintext exists only in the caller's hands."""
 
-    def __init__(self, db: Database, keyring: KeyRing, clock: Clock) -> None:
+    def __init__(self, db: Database, keys: KeyProvider, clock: Clock) -> None:
         self._db = db
-        self._keyring = keyring
+        self._keys = keys
         self._clock = clock
 
     def seal(self, session: Session, *, account_id: str, owner: str, purpose: str, plaintext: bytes) -> str:
         """Store a secret in the session's transaction; returns its id (``sec_…``)."""
         now = self._clock.now_ms()
         secret_id = new_id("sec")
-        envelope = seal(plaintext, Binding(account_id, owner, purpose, secret_id), self._keyring)
+        envelope = seal(plaintext, Binding(account_id, owner, purpose, secret_id), self._keys.current())
         session.add(
             Secret(
                 id=secret_id,
@@ -56,14 +56,29 @@ class Vault:
         purpose: str,
         plaintext: bytes,
     ) -> None:
-        """Put another value in a secret's place. Raises SecretNotFound."""
-        row = session.get(Secret, secret_id)
-        if row is None or (row.account_id, row.owner, row.purpose) != (account_id, owner, purpose):
+        """Put another value in a secret's place. Raises SecretNotFound.
+
+        The whole envelope is written, whatever it was before: one that is being sealed anew meanwhile must
+        not keep a part of its own.
+        """
+        envelope = seal(plaintext, Binding(account_id, owner, purpose, secret_id), self._keys.current())
+        replaced = session.exec(
+            update(Secret)
+            .where(
+                col(Secret.id) == secret_id,
+                col(Secret.account_id) == account_id,
+                col(Secret.owner) == owner,
+                col(Secret.purpose) == purpose,
+            )
+            .values(
+                key_version=envelope.key_version,
+                wrapped_key=envelope.wrapped_key,
+                sealed=envelope.sealed,
+                updated_at=self._clock.now_ms(),
+            )
+        )
+        if replaced.rowcount != 1:
             raise SecretNotFound(secret_id)
-        envelope = seal(plaintext, Binding(account_id, owner, purpose, secret_id), self._keyring)
-        row.key_version, row.wrapped_key = envelope.key_version, envelope.wrapped_key
-        row.sealed, row.updated_at = envelope.sealed, self._clock.now_ms()
-        session.add(row)
 
     def forget(self, session: Session, *secret_ids: str) -> None:
         """Delete secrets; nothing happens to those that are gone already."""
@@ -75,7 +90,7 @@ class Vault:
         async with self._db.session() as session:
             samples = (await session.exec(select(Secret).where(col(Secret.id).in_(first)))).all()
         for row in samples:
-            if self._keyring.key(row.key_version) is None:
+            if self._keys.reloaded().key(row.key_version) is None:
                 raise WrongKeys(f"the database holds secrets sealed with vault key {row.key_version}")
             try:
                 self._unseal(row)
@@ -94,7 +109,10 @@ class Vault:
 
     def _unseal(self, row: Secret) -> bytes:
         binding = Binding(row.account_id, row.owner, row.purpose, row.id)
-        return unseal(Envelope(row.key_version, row.wrapped_key, row.sealed), binding, self._keyring)
+        ring = self._keys.current()
+        if ring.key(row.key_version) is None:  # sealed by a process that has a newer ring
+            ring = self._keys.reloaded()
+        return unseal(Envelope(row.key_version, row.wrapped_key, row.sealed), binding, ring)
 
 
 __all__ = ["SecretNotFound", "SecretTampered", "Vault", "WrongKeys"]
