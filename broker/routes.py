@@ -1,6 +1,6 @@
 """Tools and MCP servers over HTTP."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -24,6 +24,7 @@ from broker.tool import BoundTool
 from broker.webhook import Exchange
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.connect import check_values
+from connectors.url_template import BadUrlValue
 from kit.caller import Admin, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound
 from kit.ids import new_id
@@ -196,13 +197,16 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
         }
 
     @router.get("/mcp-catalog")
-    async def list_catalog(q: str = "", category: str | None = None) -> dict[str, Any]:
+    async def list_catalog(
+        q: str = "", category: str | None = None, kind: Literal["mcp", "api"] = "mcp"
+    ) -> dict[str, Any]:
         wanted = q.lower()
         data = [
             _render_entry(entry)
             for entry in catalog
-            if (wanted in entry.slug or wanted in entry.display_name.lower())
+            if any(wanted in name.lower() for name in (entry.slug, entry.display_name, *entry.aliases))
             and category in {None, entry.category}
+            and entry.kind == kind
         ]
         return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
 
@@ -227,10 +231,20 @@ def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
         raise InvalidRequest(
             f"{entry.display_name} knows no users: expected auth_mode tenant", param="auth_mode"
         )
+    if entry.server_url is None:
+        raise InvalidRequest(
+            f"{entry.display_name} is an API, not an MCP server: expected a slug of GET /v1/mcp-catalog",
+            param="catalog_slug",
+        )
+    values = check_values(entry.fields_for("api_key"), body.config) if body.config is not None else {}
     if body.config is not None:
-        headers |= entry.header_values(check_values(entry.config_schema or {}, body.config))
+        headers |= entry.header_values(values)
+    try:
+        server_url = entry.filled(entry.server_url, values)
+    except BadUrlValue as error:
+        raise InvalidRequest(f"config.{error}", param="config") from None
     name = body.name or entry.slug
-    return NewServer(name, entry.server_url, body.auth_mode, entry.slug, headers, body.columns)
+    return NewServer(name, server_url, body.auth_mode, entry.slug, headers, body.columns)
 
 
 def _render_entry(entry: CatalogEntry) -> dict[str, Any]:
@@ -238,8 +252,11 @@ def _render_entry(entry: CatalogEntry) -> dict[str, Any]:
         "slug": entry.slug,
         "display_name": entry.display_name,
         "category": entry.category,
+        "kind": entry.kind,
         "server_url": entry.server_url,
+        "api_url": entry.api_url,
         "auth": entry.auth,
+        "auth_kinds": list(entry.auth_kinds),
         "config_schema": entry.config_schema,
         "docs_url": entry.docs_url,
     }

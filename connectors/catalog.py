@@ -1,69 +1,38 @@
 """The vendor catalogue: one TOML file per vendor, shipped here or in the operator's own folder."""
 
-import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
+
+from connectors.catalog_entry import CatalogEntry
+from connectors.catalog_rules import faults
+
+__all__ = ["SHIPPED", "BadCatalogEntry", "Catalog", "CatalogEntry", "CatalogProblem", "check_folders"]
 
 SHIPPED = Path(__file__).parent / "catalog"
-_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_PLAINER = {
+    "missing": "missing: this field is needed",
+    "extra_forbidden": "there is no such field",
+}
 
 
 class BadCatalogEntry(ValueError):
     """A catalogue file cannot be used; the message names the file and what is wrong, in one line."""
 
 
-class CatalogEntry(BaseModel):
-    """A vendor: where its MCP server is, how end users prove who they are, and where that was read.
+@dataclass(frozen=True, slots=True)
+class CatalogProblem:
+    """One thing that is wrong with one file; ``field`` is a dotted path, or ``file``."""
 
-    ``oauth``: the MCP authorization flow. ``api_key``: the end user pastes the values that
-    ``config_schema`` asks for, and ``headers`` says how they are sent, e.g.
-    ``authorization = "Bearer {api_key}"``.
-    """
+    path: Path
+    field: str
+    message: str
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    slug: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")
-    display_name: str = Field(min_length=1, max_length=80)
-    category: str = Field(min_length=1, max_length=40)
-    auth: Literal["oauth", "api_key", "none"]
-    server_url: str = Field(pattern=r"^https?://")
-    docs_url: str = Field(pattern=r"^https?://")
-    source: str = Field(min_length=1)
-    config_schema: dict[str, Any] | None = None
-    headers: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("config_schema")
-    @classmethod
-    def _is_an_object_of_texts(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        if schema is not None:
-            properties = schema.get("properties")
-            if schema.get("type") != "object" or not isinstance(properties, dict) or not properties:
-                raise ValueError("expected an object schema with properties")
-        return schema
-
-    @model_validator(mode="after")
-    def _headers_use_the_fields(self) -> "CatalogEntry":
-        if self.auth != "api_key":
-            return self
-        if not self.headers or self.config_schema is None:
-            raise ValueError("auth api_key needs config_schema and headers")
-        fields = set(self.config_schema["properties"])
-        for name, template in self.headers.items():
-            unknown = set(_PLACEHOLDER.findall(template)) - fields
-            if unknown:
-                raise ValueError(f"headers.{name} uses {', '.join(sorted(unknown))}, not in config_schema")
-        return self
-
-    def header_values(self, values: dict[str, str]) -> dict[str, str]:
-        """The request headers for an end user's values."""
-        return {
-            name: _PLACEHOLDER.sub(lambda found: values.get(found.group(1), ""), template)
-            for name, template in self.headers.items()
-        }
+    def __str__(self) -> str:
+        return f"{self.path}: {self.field}: {self.message}"
 
 
 class Catalog:
@@ -77,11 +46,11 @@ class Catalog:
         """Read the shipped entries and the operator's. Raises BadCatalogEntry."""
         entries: dict[str, CatalogEntry] = {}
         for folder in filter(None, (SHIPPED, extra_dir)):
-            if not folder.is_dir():
-                raise BadCatalogEntry(f"the catalogue folder {folder} does not exist")
-            for path in sorted(folder.glob("*.toml")):
-                entry = _read(path)
-                entries[entry.slug] = entry
+            found, problems = _read_folder(folder)
+            if problems:
+                more = f" (and {len(problems) - 1} more: see heddle catalog check)" if problems[1:] else ""
+                raise BadCatalogEntry(f"{problems[0]}{more}")
+            entries |= found
         return cls(entries)
 
     def get(self, slug: str) -> CatalogEntry | None:
@@ -91,12 +60,50 @@ class Catalog:
         return iter(self._entries.values())
 
 
-def _read(path: Path) -> CatalogEntry:
+def check_folders(folders: Iterable[Path]) -> tuple[int, list[CatalogProblem]]:
+    """How many sound entries the folders have, and everything that is wrong with the others.
+
+    Raises BadCatalogEntry for a folder that does not exist.
+    """
+    sound, problems = 0, []
+    for folder in folders:
+        found, faulty = _read_folder(folder)
+        sound += len(found)
+        problems += faulty
+    return sound, problems
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, CatalogEntry], list[CatalogProblem]]:
+    if not folder.is_dir():
+        raise BadCatalogEntry(f"the catalogue folder {folder} does not exist")
+    entries: dict[str, CatalogEntry] = {}
+    files: dict[str, Path] = {}
+    problems: list[CatalogProblem] = []
+    for path in sorted(folder.glob("*.toml")):
+        entry, faulty = _read(path)
+        problems += faulty
+        if entry is None:
+            continue
+        if entry.slug in entries:
+            problems.append(CatalogProblem(path, "slug", f"{files[entry.slug].name} has the same one"))
+            continue
+        entries[entry.slug], files[entry.slug] = entry, path
+    return entries, problems
+
+
+def _read(path: Path) -> tuple[CatalogEntry | None, list[CatalogProblem]]:
     try:
-        return CatalogEntry.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        entry = CatalogEntry.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadCatalogEntry(f"{path}: {error}") from None
+        return None, [CatalogProblem(path, "file", str(error))]
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "entry"
-        raise BadCatalogEntry(f"{path}: {place}: {first['msg']}") from None
+        return None, [
+            CatalogProblem(
+                path,
+                ".".join(str(part) for part in fault["loc"]) or "file",
+                _PLAINER.get(fault["type"], fault["msg"]),
+            )
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+    problems = [CatalogProblem(path, field, message) for field, message in faults(entry)]
+    return (None if problems else entry), problems

@@ -7,8 +7,9 @@ from sqlmodel import Session, col, select, update
 
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.models import Connection, Connector
+from connectors.url_template import placeholders
 from kit.db import Database
-from kit.errors import NotFound
+from kit.errors import InvalidRequest, NotFound
 from kit.ids import new_id
 
 
@@ -66,7 +67,7 @@ class ConnectorRegistry:
     async def get(self, account_id: str, name: str) -> ConnectorTarget:
         """The connector that an account means by ``name``: its server, ``server/tool``, or a slug.
 
-        Raises NotFound.
+        Raises NotFound, or InvalidRequest for a vendor whose way to connect is not served yet.
         """
         server = name.removeprefix("qlaud-mcp/").partition("/")[0]
         query = select(Connector).where(Connector.account_id == account_id, Connector.name == server)
@@ -77,6 +78,17 @@ class ConnectorRegistry:
         entry = self._catalog.get(server)
         if entry is None or entry.auth == "none":
             raise NotFound(f"there is no connector named {server}", param="connector")
-        return ConnectorTarget(
-            entry.slug, entry.display_name, entry.auth, entry.server_url, entry.config_schema or {}, entry
-        )
+        return _target(entry)
+
+
+def _target(entry: CatalogEntry) -> ConnectorTarget:
+    address = entry.server_url or entry.api_url or ""
+    for kind in entry.auth_kinds:
+        if kind == "api_key" or (kind == "oauth" and not placeholders(address)):
+            schema = entry.fields_for(kind) if kind == "api_key" else {}
+            return ConnectorTarget(entry.slug, entry.display_name, kind, address, schema, entry)
+    raise InvalidRequest(
+        f"{entry.display_name} connects by {' or '.join(entry.auth_kinds)}, which is not served yet: "
+        "expected a vendor with oauth or api_key",
+        param="connector",
+    )

@@ -15,6 +15,7 @@ from rich.progress import track
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlmodel import Session, col, select
 
+from gateway.catalog_cli import catalog_commands
 from gateway.settings import BadSettings, Settings, load_settings
 from gateway.vault_cli import vault_commands
 from kit.db import BadDatabaseUrl, Database, parse_database_url, sync_engine
@@ -39,6 +40,7 @@ app.add_typer(ledger_commands, name="ledger")
 app.add_typer(credit_commands, name="credits")
 app.add_typer(account_commands, name="account")
 app.add_typer(vault_commands, name="vault")
+app.add_typer(catalog_commands, name="catalog")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

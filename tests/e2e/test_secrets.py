@@ -29,7 +29,7 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
     catalogue = tmp_path / "catalogue"
     catalogue.mkdir()
     (catalogue / "pasted.toml").write_text(
-        'slug = "pasted"\ndisplay_name = "Pasted"\ncategory = "test"\nauth = "api_key"\n'
+        'slug = "pasted"\ndisplay_name = "Pasted"\ncategory = "other"\nauth = "api_key"\n'
         'server_url = "http://127.0.0.1:9/mcp"\ndocs_url = "https://example.com"\nsource = "the test"\n'
         '[headers]\nauthorization = "Bearer {key}"\n'
         '[config_schema]\ntype = "object"\nrequired = ["key"]\n'
