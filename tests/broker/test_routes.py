@@ -156,7 +156,7 @@ async def test_another_account_finds_nothing(served: Served, admin: httpx.AsyncC
     tool = (await admin.post("/v1/tools", json=WEATHER)).json()
     async with toolbox() as box:
         server = (
-            await admin.post("/v1/mcp-servers", json={"name": "box", "server_url": box.base_url})
+            await admin.post("/v1/mcp-servers", json={"name": "chest", "server_url": box.base_url})
         ).json()
     for method, path in (
         ("GET", f"/v1/tools/{tool['id']}"),
@@ -172,7 +172,7 @@ async def test_another_account_finds_nothing(served: Served, admin: httpx.AsyncC
         assert refusal(response)[:2] == (404, "not_found"), (method, path)
     assert (await other.get("/v1/tools")).json()["data"] == []
     assert (await other.get("/v1/mcp-servers")).json()["data"] == []
-    for name in ("get_weather", "box/add", tool["id"], server["id"]):
+    for name in ("get_weather", "chest/add", tool["id"], server["id"]):
         response = await other.post("/v1/tools/call", json={"name": name, "input": {}})
         assert refusal(response)[:2] == (400, "unknown_tool")
     assert (await other.post("/v1/tools", json=WEATHER)).status_code == 201
@@ -217,14 +217,14 @@ async def test_a_tool_is_called_without_a_model(served: Served, admin: httpx.Asy
 
 async def test_an_mcp_server_from_registration_to_removal(admin: httpx.AsyncClient) -> None:
     async with toolbox(Toolbox(bearer="s3cret")) as box:
-        body = {"name": "box", "server_url": box.base_url}
+        body = {"name": "chest", "server_url": box.base_url}
         denied = await admin.post("/v1/mcp-servers", json=body)
         assert refusal(denied)[:2] == (400, "mcp_unauthorized")
         body["auth_headers"] = {"authorization": "Bearer s3cret"}  # type: ignore[assignment]
         answer = await admin.post("/v1/mcp-servers", json=body)
         server = answer.json()
         assert answer.status_code == 201 and server["id"].startswith("mcp_")
-        assert "box/add" in [tool["name"] for tool in server["tools"]] and server["skipped"] == []
+        assert "chest/add" in [tool["name"] for tool in server["tools"]] and server["skipped"] == []
         path = f"/v1/mcp-servers/{server['id']}"
         reads = [await admin.get(path), await admin.get("/v1/mcp-servers"), answer]
         assert all("s3cret" not in read.text for read in reads)
@@ -233,7 +233,7 @@ async def test_an_mcp_server_from_registration_to_removal(admin: httpx.AsyncClie
         assert refreshed == {"added": [], "removed": [], "changed": [], "skipped": []}
         assert (await admin.delete(path)).json()["deleted"] is True
         assert refusal(await admin.get(path))[0] == 404
-        assert refusal(await admin.post("/v1/tools/call", json={"name": "box/add", "input": {}}))[0] == 400
+        assert refusal(await admin.post("/v1/tools/call", json={"name": "chest/add", "input": {}}))[0] == 400
 
 
 async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
@@ -390,11 +390,21 @@ async def test_the_catalogue_is_public(served: Served) -> None:
     async with httpx.AsyncClient(base_url=served.url) as anybody:
         entries = (await anybody.get("/v1/mcp-catalog")).json()["data"]
         assert {"github", "linear"} <= {entry["slug"] for entry in entries}
-        fields = {"slug", "display_name", "category", "server_url", "auth", "config_schema", "docs_url"}
-        assert all(set(entry) == fields for entry in entries)
+        fields = {"slug", "display_name", "category", "kind", "server_url", "api_url", "auth", "auth_kinds"}
+        assert all(set(entry) == fields | {"config_schema", "docs_url"} for entry in entries)
+        assert {entry["kind"] for entry in entries} == {"mcp"}
+        apis = (await anybody.get("/v1/mcp-catalog", params={"kind": "api", "q": "gmail"})).json()["data"]
+        assert [(entry["slug"], entry["server_url"]) for entry in apis] == [("google", None)]
         found = (await anybody.get("/v1/mcp-catalog", params={"q": "GitHub"})).json()["data"]
         assert [entry["slug"] for entry in found] == ["github"]
         category = found[0]["category"]
         there = (await anybody.get("/v1/mcp-catalog", params={"category": category})).json()["data"]
         assert found[0] in there
         assert (await anybody.get("/v1/mcp-catalog", params={"category": "none"})).json()["data"] == []
+
+
+async def test_an_api_of_the_catalogue_is_not_an_mcp_server(admin: httpx.AsyncClient) -> None:
+    answer = await admin.post("/v1/mcp-servers", json={"catalog_slug": "google", "auth_mode": "per_user"})
+    status, _, message = refusal(answer)
+    assert status == 400 and "Google is an API, not an MCP server" in message
+    assert answer.json()["error"]["param"] == "catalog_slug"
