@@ -401,10 +401,3 @@ async def test_the_catalogue_is_public(served: Served) -> None:
         there = (await anybody.get("/v1/mcp-catalog", params={"category": category})).json()["data"]
         assert found[0] in there
         assert (await anybody.get("/v1/mcp-catalog", params={"category": "none"})).json()["data"] == []
-
-
-async def test_an_api_of_the_catalogue_is_not_an_mcp_server(admin: httpx.AsyncClient) -> None:
-    answer = await admin.post("/v1/mcp-servers", json={"catalog_slug": "google", "auth_mode": "per_user"})
-    status, _, message = refusal(answer)
-    assert status == 400 and "Google is an API, not an MCP server" in message
-    assert answer.json()["error"]["param"] == "catalog_slug"
