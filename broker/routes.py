@@ -23,7 +23,7 @@ from broker.server_store import PER_USER, NewServer
 from broker.tool import BoundTool
 from broker.webhook import Exchange
 from connectors.catalog import Catalog, CatalogEntry
-from connectors.connect import check_values
+from connectors.config_values import check_values
 from connectors.url_template import BadUrlValue
 from kit.caller import Admin, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound

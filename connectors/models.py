@@ -38,6 +38,35 @@ class OAuthClient(SQLModel, table=True):
     created_at: int = Field(sa_column=big_int())
 
 
+class AccountOAuthClient(SQLModel, table=True):
+    """A client that an account registered by hand, for its connections alone. ``authority``: what it is bound
+    to (``connectors.token_target``); it is never used elsewhere, whatever the connector says later."""
+
+    __tablename__ = "account_oauth_client"
+    __table_args__ = (UniqueConstraint("account_id", "connector"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    connector: str
+    authority: str
+    client_id: str
+    client_secret_id: str | None = None
+    auth_method: str
+    created_at: int = Field(sa_column=big_int())
+    updated_at: int = Field(sa_column=big_int())
+
+
+class OAuthSigningKey(SQLModel, table=True):
+    """This installation's key at authorization servers (``private_key_jwt``); there is one, or none yet."""
+
+    __tablename__ = "oauth_signing_key"
+
+    id: str = Field(primary_key=True)
+    secret_id: str
+    public_jwk: dict[str, Any] = Field(sa_column=json_column())
+    created_at: int = Field(sa_column=big_int())
+
+
 class ConnectSession(SQLModel, table=True):
     """A link for one end user to connect one account: single use, 15 minutes. Only hashes of its token,
     its OAuth state and its browser's cookie are stored."""
@@ -81,6 +110,7 @@ class Connection(SQLModel, table=True):
     oauth: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     refresh_owner: str | None = None
     refresh_until: int = Field(default=0, sa_column=big_int())
+    account_name: str | None = None
     last_used_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())

@@ -50,18 +50,17 @@ def consent_page(
 ) -> HTMLResponse:
     """Who asks, for what, and Continue, a paste form, or Cancel."""
     fields: list[dict[str, Any]] = []
-    if target.auth == "api_key":
-        required = target.config_schema.get("required", ())
-        for name, described in target.config_schema.get("properties", {}).items():
-            fields.append(
-                {
-                    "name": name,
-                    "title": described.get("title") or name,
-                    "description": described.get("description") or "",
-                    "secret": described.get("format") == "password",
-                    "required": name in required,
-                }
-            )
+    required = target.config_schema.get("required", ())
+    for name, described in target.config_schema.get("properties", {}).items():
+        fields.append(
+            {
+                "name": name,
+                "title": described.get("title") or name,
+                "description": described.get("description") or "",
+                "secret": described.get("format") == "password",
+                "required": name in required,
+            }
+        )
     page = _TEMPLATES.get_template("consent.html").render(
         title=f"Connect {target.display_name}",
         account_name=account_name,

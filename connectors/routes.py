@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from connectors.connect import ConnectSessions, FlowEnd, LinkUnusable
+from connectors.connect import ConnectSessions
+from connectors.connect_link import FlowEnd, LinkUnusable
 from connectors.connections import Connections
 from connectors.credentials import Credential, Credentials
 from connectors.pages import HEADERS, consent_page, notice_page
@@ -90,6 +91,7 @@ def connect_pages(
                 code=query.get("code"),
                 error=query.get("error"),
                 iss=query.get("iss"),
+                query=query,
             )
         except LinkUnusable as unusable:
             return notice_page(unusable.reason, status=LINK_STATUS[unusable.reason])
@@ -126,10 +128,10 @@ def connect_pages(
             if form.get("action") != "continue":
                 return _ended(await sessions.cancel(row))
             try:
+                values = {name: value for name, value in form.items() if isinstance(value, str)}
                 if target.auth == "api_key":
-                    values = {name: value for name, value in form.items() if isinstance(value, str)}
                     return _ended(await sessions.paste(row, target, values))
-                return _see_other(await sessions.authorize(row, target, browser))
+                return _see_other(await sessions.authorize(row, target, browser, values))
             except HeddleError as problem:
                 name = await account_name(row.account_id)
                 return consent_page(

@@ -26,6 +26,7 @@ def render_connection(row: Connection) -> dict[str, Any]:
         "kind": row.kind,
         "status": row.status,
         "scopes": row.scopes,
+        "account_name": row.account_name,
         "expires_at": row.expires_at,
         "last_used_at": row.last_used_at,
         "created_at": row.created_at,

@@ -13,8 +13,10 @@ from broker.broker import Broker
 from broker.mcp_connection import StdioServer
 from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
-from connectors.clients import OAuthClients
-from connectors.connect import ConnectSessions, Declined
+from connectors.client_routes import client_documents, client_routes
+from connectors.clients import CALLBACK_PATH, ConfiguredClient, OAuthClients
+from connectors.connect import ConnectSessions
+from connectors.connect_link import Declined
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
@@ -56,6 +58,7 @@ from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.jobs.jobs import Jobs
 from gateway.migrations import migrate
+from gateway.oauth_client_settings import configured_clients
 from gateway.ops.routes import ops_routes
 from gateway.responses.conversations import Conversations
 from gateway.responses.route import ResponsesRoute
@@ -121,8 +124,10 @@ class App:
         self._catalog = catalog
         public_url = settings.resolved_public_url
         self._oauth_http = http = OAuthHttp(policy)
-        registry = ConnectorRegistry(db, catalog)
-        clients = OAuthClients(db, vault, clock, http, f"{public_url}/connect/callback")
+        self._connectors = registry = ConnectorRegistry(db, catalog)
+        clients = OAuthClients(
+            db, vault, clock, http, f"{public_url}{CALLBACK_PATH}", _oauth_clients(settings)
+        )
         self.connections = Connections(db, vault, clock, http, clients)
         self.credentials = Credentials(db, clock, http, clients, registry, self.connections)
         self.connect_sessions = ConnectSessions(
@@ -365,6 +370,8 @@ class App:
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
+            client_routes(self._connectors, self.connect_sessions),
+            client_documents(self.connect_sessions.consents.clients),
             connect_pages(
                 self.connect_sessions,
                 self._account_name,
@@ -382,6 +389,13 @@ def _database(settings: Settings) -> Database:
         raise BadSettings(
             f"{SETTING}: {error}; use a Python whose sqlite3 can, or PostgreSQL, or leave the setting out"
         ) from None
+
+
+def _oauth_clients(settings: Settings) -> dict[str, ConfiguredClient]:
+    try:
+        return configured_clients(settings.oauth_clients)
+    except ValueError as error:
+        raise BadSettings(str(error)) from None
 
 
 def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) -> StripeBilling | None:
