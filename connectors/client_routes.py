@@ -23,6 +23,10 @@ class PutClient(RequestBody):
     token_auth: TokenAuth | None = None
 
 
+class PutVerification(RequestBody):
+    verify_url: str = Field(min_length=1, max_length=2000)
+
+
 def client_routes(registry: ConnectorRegistry, sessions: ConnectSessions) -> APIRouter:
     """An account's own clients; admin keys only."""
     router = APIRouter(prefix="/v1/oauth-clients", tags=["connections"])
@@ -53,6 +57,28 @@ def client_routes(registry: ConnectorRegistry, sessions: ConnectSessions) -> API
         if not await clients.store.delete_account_client(caller.account_id, connector):
             raise NotFound(f"there is no OAuth client of yours for {connector}", param="connector")
         return {"connector": connector, "object": "oauth_client.deleted", "deleted": True}
+
+    return router
+
+
+def verification_routes(sessions: ConnectSessions) -> APIRouter:
+    """Who vouches for an account's end users; admin keys only."""
+    router = APIRouter(prefix="/v1/connect-verification", tags=["connections"])
+
+    @router.put("")
+    async def put_verification(body: PutVerification, caller: Admin) -> dict[str, Any]:
+        made = await sessions.verification.put(caller.account_id, body.verify_url)
+        return {"object": "connect_verification", "verify_url": made.verify_url, "secret": made.secret}
+
+    @router.get("")
+    async def get_verification(caller: Admin) -> dict[str, Any]:
+        url = await sessions.verification.url(caller.account_id)
+        return {"object": "connect_verification", "verify_url": url}
+
+    @router.delete("")
+    async def delete_verification(caller: Admin) -> dict[str, Any]:
+        await sessions.verification.delete(caller.account_id)
+        return {"object": "connect_verification.deleted", "deleted": True}
 
     return router
 

@@ -18,8 +18,10 @@ from connectors.connect_link import ConnectLink, Declined, FlowEnd, LinkUnusable
 from connectors.connections import API_KEY, OAUTH, Connected, Connections, NewCredentials
 from connectors.consent import Consent, Consents
 from connectors.http import OAuthHttp
-from connectors.models import Connection, ConnectSession
+from connectors.issuers import expire_of_other_issuers, mixed_up
+from connectors.models import ConnectSession
 from connectors.registry import ConnectorRegistry, ConnectorTarget
+from connectors.verification import Verification
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, InvalidRequest
@@ -50,6 +52,7 @@ class ConnectSessions:
         self._connections = connections
         self._public_url = public_url
         self.consents = Consents(http, clients, clock)
+        self.verification = Verification(db, vault, clock, public_url)
         self._on_declined: list[Callable[[Declined], Awaitable[None]]] = []
         registry.prefer_clients(clients.has_client)
 
@@ -61,6 +64,7 @@ class ConnectSessions:
         *,
         return_url: str | None = None,
         scopes: list[str] | None = None,
+        verify_url: str | None = None,
     ) -> ConnectLink:
         """A fresh link. Raises NotFound for an unknown connector, InvalidRequest for a bad return_url, and
         ClientNeeded where end users could not be sent to the vendor."""
@@ -77,6 +81,7 @@ class ConnectSessions:
             end_user_id=end_user_id,
             return_url=return_url,
             scopes=scopes,
+            verify_url=await self.verification.url_for(account_id, verify_url),
             token_sha256=sha256(token),
             expires_at=now + LIFETIME_MS,
             created_at=now,
@@ -102,11 +107,47 @@ class ConnectSessions:
         """Have ``listener`` called when an end user declines, here or at the vendor."""
         self._on_declined.append(listener)
 
+    def is_verified(self, row: ConnectSession, browser: str | None) -> bool:
+        """Whether the developer's site has vouched for the person in this browser, if it is asked to."""
+        if row.verify_url is None:
+            return True
+        known = row.verified_browser_sha256 or ""
+        return browser is not None and secrets.compare_digest(sha256(browser), known)
+
+    async def verification_url(self, row: ConnectSession, browser: str) -> str:
+        """Where to have the developer's site say who is in this browser. Raises LinkUnusable."""
+        return await self.verification.challenge(row, sha256(browser))
+
+    async def verify(
+        self, session_id: str, browser: str | None, *, challenge: str, end_user_id: str, signature: str
+    ) -> None:
+        """The developer's site sent the browser back. Raises LinkUnusable: ``not_verified``, or
+        ``other_person``, with which the link is spent."""
+        row = await self._by(ConnectSession.id == session_id)
+        if row is None or browser is None or row.verify_url is None:
+            raise LinkUnusable("not_verified")
+        if not await self.verification.signed_by_site(
+            row, sha256(browser), challenge=challenge, end_user_id=end_user_id, signature=signature
+        ):
+            raise LinkUnusable("not_verified")
+        if end_user_id != row.end_user_id:
+            await self._move(row, {"open", "started"}, status="failed")
+            raise LinkUnusable("other_person")
+        await self._set(row, {"open", "started"}, verified_browser_sha256=sha256(browser))
+
     async def cancel(self, row: ConnectSession) -> FlowEnd:
         return await self._decline(row, {"open", "started"})
 
-    async def paste(self, row: ConnectSession, target: ConnectorTarget, values: dict[str, str]) -> FlowEnd:
+    async def paste(
+        self,
+        row: ConnectSession,
+        target: ConnectorTarget,
+        values: dict[str, str],
+        browser: str | None = None,
+    ) -> FlowEnd:
         """Store pasted values. Raises InvalidRequest naming the field that is missing or malformed."""
+        if not self.is_verified(row, browser):
+            raise LinkUnusable("not_verified")
         checked = check_values(target.config_schema, values)
         if not await self._move(row, {"open"}, status="finishing"):
             raise LinkUnusable("used")
@@ -126,6 +167,8 @@ class ConnectSessions:
         Raises InvalidRequest naming a value, ClientNeeded, or UpstreamFailed (discovery, registration): the
         link can be tried again.
         """
+        if not self.is_verified(row, browser):
+            raise LinkUnusable("not_verified")
         checked = check_values(target.config_schema, values or {})
         known = await self._connections.find(row.account_id, row.connector, row.end_user_id)
         granted = known.scopes if known is not None and known.kind == OAUTH else ()
@@ -179,7 +222,7 @@ class ConnectSessions:
             raise LinkUnusable("expired")
         if not await self._move(row, {"started"}, status="finishing"):
             raise LinkUnusable("used")
-        if _mixed_up(row.flow, iss):
+        if mixed_up(row.flow, iss):
             return await self._fail(row, "the answer came from another authorization server")
         if error is not None or code is None:
             if error == "access_denied":
@@ -226,11 +269,14 @@ class ConnectSessions:
         return FlowEnd("failed", row, problem=problem)
 
     async def _move(self, row: ConnectSession, before: set[str], *, status: str) -> bool:
+        return await self._set(row, before, status=status)
+
+    async def _set(self, row: ConnectSession, before: set[str], **values: Any) -> bool:
         def write(session: Session) -> bool:
             moved = session.exec(
                 update(ConnectSession)
                 .where(col(ConnectSession.id) == row.id, col(ConnectSession.status).in_(before))
-                .values(status=status)
+                .values(**values)
             )
             return bool(moved.rowcount == 1)
 
@@ -239,34 +285,6 @@ class ConnectSessions:
     async def _by(self, condition: Any) -> ConnectSession | None:
         async with self._db.session() as session:
             return (await session.exec(select(ConnectSession).where(condition))).first()
-
-
-def expire_of_other_issuers(session: Session, row: ConnectSession, now_ms: int) -> None:
-    """The connector's server has another authorization server now, somebody has just connected there: what
-    the old one gave out is not shown to it any more. Tokens of servers that are still listed stay."""
-    listed = (row.flow or {}).get("listed")
-    if listed is None:
-        return
-    session.exec(
-        update(Connection)
-        .where(
-            col(Connection.account_id) == row.account_id,
-            col(Connection.connector) == row.connector,
-            col(Connection.kind) == OAUTH,
-            col(Connection.status) == "active",
-            col(Connection.oauth)["issuer"].as_string().not_in(listed),
-        )
-        .values(status="expired", updated_at=now_ms)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _mixed_up(flow: Mapping[str, Any], iss: str | None) -> bool:
-    """Whether the answer is not from the server that was asked. A vendor with given endpoints has no
-    identifier to compare."""
-    if flow["issuer"] is None:
-        return False
-    return iss != flow["issuer"] if iss is not None else bool(flow["sends_iss"])
 
 
 def sha256(text: str) -> str:

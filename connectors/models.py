@@ -67,9 +67,21 @@ class OAuthSigningKey(SQLModel, table=True):
     created_at: int = Field(sa_column=big_int())
 
 
+class ConnectVerification(SQLModel, table=True):
+    """The site that vouches for who an account's end users are, and the secret that it does so with."""
+
+    __tablename__ = "connect_verification"
+
+    account_id: str = Field(primary_key=True)
+    verify_url: str
+    secret_id: str
+    created_at: int = Field(sa_column=big_int())
+
+
 class ConnectSession(SQLModel, table=True):
     """A link for one end user to connect one account: single use, 15 minutes. Only hashes of its token,
-    its OAuth state and its browser's cookie are stored."""
+    its OAuth state and its browser's cookie are stored. ``poll_at``: when a device flow is
+    asked about next."""
 
     __tablename__ = "connect_session"
 
@@ -86,6 +98,9 @@ class ConnectSession(SQLModel, table=True):
     flow: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     verifier_secret_id: str | None = None
     connection_id: str | None = None
+    verify_url: str | None = None
+    verified_browser_sha256: str | None = None
+    poll_at: int | None = Field(default=None, sa_column=big_int(nullable=True, index=True))
     expires_at: int = Field(sa_column=big_int())
     created_at: int = Field(sa_column=big_int())
 

@@ -33,6 +33,14 @@ NOTICES = {
         "This was started in another browser",
         "For your safety, finish in the browser you began in, or ask for a new link.",
     ),
+    "other_person": (
+        "This link is for somebody else",
+        "You are signed in as another person than the one this link was made for. Nothing was connected.",
+    ),
+    "not_verified": (
+        "We could not see who you are",
+        "Open the link again where you got it, signed in there. Nothing was connected.",
+    ),
     "cancelled": ("Nothing was connected", "You can close this page."),
     "connected": ("Connected", "You can close this page and go on where you were."),
     "failed": ("That did not work", "Nothing was connected. Ask for a new link to try again."),

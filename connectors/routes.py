@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
@@ -20,7 +21,16 @@ from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 COOKIE = "heddle_connect"
 MAX_FORM_FIELDS = 50
-LINK_STATUS = {"unknown": 404, "used": 410, "expired": 410, "other_browser": 403}
+LINK_COOKIE = "heddle_link_"
+"""With a session's id: its link's token, while the developer's site says who is there."""
+LINK_STATUS = {
+    "unknown": 404,
+    "used": 410,
+    "expired": 410,
+    "other_browser": 403,
+    "other_person": 403,
+    "not_verified": 403,
+}
 
 
 def connection_routes(
@@ -34,7 +44,12 @@ def connection_routes(
         if end_user_id is None:
             raise InvalidRequest("end_user_id: expected the end user who connects", param="end_user_id")
         link = await sessions.create(
-            caller.account_id, body.connector, end_user_id, return_url=body.return_url, scopes=body.scopes
+            caller.account_id,
+            body.connector,
+            end_user_id,
+            return_url=body.return_url,
+            scopes=body.scopes,
+            verify_url=body.verify_url,
         )
         return {"id": link.id, "connect_url": link.connect_url, "expires_at": link.expires_at}
 
@@ -81,6 +96,17 @@ def connect_pages(
     """The hosted pages. They need no API key: the link's token is the credential."""
     router = APIRouter(prefix="/connect", include_in_schema=False)
 
+    def keep(response: Response, name: str, value: str) -> None:
+        response.set_cookie(
+            name,
+            value,
+            max_age=3600,
+            path="/connect",
+            httponly=True,
+            samesite="lax",
+            secure=secure_cookie,
+        )
+
     @router.get("/callback")
     async def callback(request: Request) -> Response:
         query = request.query_params
@@ -97,6 +123,22 @@ def connect_pages(
             return notice_page(unusable.reason, status=LINK_STATUS[unusable.reason])
         return _ended(end)
 
+    @router.get("/verified/{session_id}")
+    async def verified(session_id: str, request: Request) -> Response:
+        query = request.query_params
+        try:
+            await sessions.verify(
+                session_id,
+                request.cookies.get(COOKIE),
+                challenge=query.get("challenge", ""),
+                end_user_id=query.get("end_user_id", ""),
+                signature=query.get("signature", ""),
+            )
+        except LinkUnusable as unusable:
+            return notice_page(unusable.reason, status=LINK_STATUS[unusable.reason])
+        token = request.cookies.get(LINK_COOKIE + session_id, "")
+        return _see_other(f"/connect/{quote(token, safe='')}")
+
     @router.get("/{token}")
     async def show(token: str, request: Request) -> Response:
         try:
@@ -104,16 +146,17 @@ def connect_pages(
         except LinkUnusable as unusable:
             return notice_page(unusable.reason, status=LINK_STATUS[unusable.reason])
         browser = request.cookies.get(COOKIE) or secrets.token_urlsafe(32)
-        response = consent_page(row, target, account_name=await account_name(row.account_id), csrf=browser)
-        response.set_cookie(
-            COOKIE,
-            browser,
-            max_age=3600,
-            path="/connect",
-            httponly=True,
-            samesite="lax",
-            secure=secure_cookie,
-        )
+        response: Response
+        try:
+            if sessions.is_verified(row, browser):
+                name = await account_name(row.account_id)
+                response = consent_page(row, target, account_name=name, csrf=browser)
+            else:
+                response = _see_other(await sessions.verification_url(row, browser))
+                keep(response, LINK_COOKIE + row.id, token)
+        except LinkUnusable as unusable:
+            return notice_page(unusable.reason, status=LINK_STATUS[unusable.reason])
+        keep(response, COOKIE, browser)
         return response
 
     @router.post("/{token}")
@@ -130,7 +173,7 @@ def connect_pages(
             try:
                 values = {name: value for name, value in form.items() if isinstance(value, str)}
                 if target.auth == "api_key":
-                    return _ended(await sessions.paste(row, target, values))
+                    return _ended(await sessions.paste(row, target, values, browser))
                 return _see_other(await sessions.authorize(row, target, browser, values))
             except HeddleError as problem:
                 name = await account_name(row.account_id)

@@ -13,7 +13,7 @@ from broker.broker import Broker
 from broker.mcp_connection import StdioServer
 from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
-from connectors.client_routes import client_documents, client_routes
+from connectors.client_routes import client_documents, client_routes, verification_routes
 from connectors.clients import CALLBACK_PATH, ConfiguredClient, OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connect_link import Declined
@@ -371,6 +371,7 @@ class App:
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
             client_routes(self._connectors, self.connect_sessions),
+            verification_routes(self.connect_sessions),
             client_documents(self.connect_sessions.consents.clients),
             connect_pages(
                 self.connect_sessions,

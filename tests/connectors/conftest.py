@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.catalog import Catalog
-from connectors.client_routes import client_documents, client_routes
+from connectors.client_routes import client_documents, client_routes, verification_routes
 from connectors.clients import ConfiguredClient, OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connect_link import ConnectLink
@@ -169,6 +169,7 @@ async def desk(
         connections.on_connected(note)
         app.include_router(connection_routes(connections, credentials, sessions))
         app.include_router(client_routes(registry, sessions))
+        app.include_router(verification_routes(sessions))
         app.include_router(client_documents(clients))
         app.include_router(connect_pages(sessions, account_name, secure_cookie=False))
 

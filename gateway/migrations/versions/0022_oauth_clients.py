@@ -1,4 +1,5 @@
-"""OAuth clients of accounts, our signing key, whose account a connection is
+"""OAuth clients of accounts, our signing key, whose account a connection is, who vouches for end users,
+device flows
 
 Revision: 0022, after 0016
 """
@@ -16,6 +17,18 @@ depends_on = None
 def upgrade() -> None:
     json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
     op.add_column("connection", sa.Column("account_name", sa.String(), nullable=True))
+    op.add_column("connect_session", sa.Column("verify_url", sa.String(), nullable=True))
+    op.add_column("connect_session", sa.Column("verified_browser_sha256", sa.String(), nullable=True))
+    op.add_column("connect_session", sa.Column("poll_at", sa.BigInteger(), nullable=True))
+    op.create_index(op.f("ix_connect_session_poll_at"), "connect_session", ["poll_at"])
+    op.create_table(
+        "connect_verification",
+        sa.Column("account_id", sa.String(), nullable=False),
+        sa.Column("verify_url", sa.String(), nullable=False),
+        sa.Column("secret_id", sa.String(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id"),
+    )
     op.create_table(
         "account_oauth_client",
         sa.Column("id", sa.String(), nullable=False),
