@@ -6,7 +6,7 @@ so a link, a form or a callback that comes twice does its work once.
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,12 +24,13 @@ from connectors.registry import ConnectorRegistry, ConnectorTarget
 from connectors.verification import Verification
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import HeddleError, InvalidRequest
+from kit.errors import HeddleError, InvalidRequest, NotFound
 from kit.ids import new_id
 from vault.store import Vault
 
 LIFETIME_MS = 15 * 60 * 1000
 VERIFIER_PURPOSE = "pkce_verifier"
+FINISHING = frozenset({"finishing"})
 
 
 class ConnectSessions:
@@ -89,6 +90,13 @@ class ConnectSessions:
         await self._db.write(lambda session: session.add(row.model_copy()))
         return ConnectLink(row.id, f"{self._public_url}/connect/{token}", row.expires_at)
 
+    async def get(self, account_id: str, session_id: str) -> ConnectSession:
+        """Raises NotFound."""
+        row = await self._by(ConnectSession.id == session_id)
+        if row is None or row.account_id != account_id:
+            raise NotFound(f"connect session {session_id} not found")
+        return row
+
     async def look_up(self, token: str) -> tuple[ConnectSession, ConnectorTarget]:
         """The session behind a link. Raises LinkUnusable: forged, used or expired."""
         row = await self._by(ConnectSession.token_sha256 == sha256(token))
@@ -133,10 +141,10 @@ class ConnectSessions:
         if end_user_id != row.end_user_id:
             await self._move(row, {"open", "started"}, status="failed")
             raise LinkUnusable("other_person")
-        await self._set(row, {"open", "started"}, verified_browser_sha256=sha256(browser))
+        await self.change(row, {"open", "started"}, verified_browser_sha256=sha256(browser))
 
     async def cancel(self, row: ConnectSession) -> FlowEnd:
-        return await self._decline(row, {"open", "started"})
+        return await self.decline(row, {"open", "started"})
 
     async def paste(
         self,
@@ -153,7 +161,7 @@ class ConnectSessions:
             raise LinkUnusable("used")
         headers = target.entry.header_values(checked) if target.entry is not None else {}
         name = await self.consents.account_name(target, headers, checked)
-        return await self._store(row, NewCredentials(API_KEY, checked, account_name=name))
+        return await self.store(row, NewCredentials(API_KEY, checked, account_name=name))
 
     async def authorize(
         self,
@@ -170,13 +178,17 @@ class ConnectSessions:
         if not self.is_verified(row, browser):
             raise LinkUnusable("not_verified")
         checked = check_values(target.config_schema, values or {})
-        known = await self._connections.find(row.account_id, row.connector, row.end_user_id)
-        granted = known.scopes if known is not None and known.kind == OAUTH else ()
+        granted = await self.granted(row.account_id, row.connector, row.end_user_id)
         consent = await self.consents.begin(
             row.account_id, target, checked, requested=row.scopes, granted=granted
         )
         await self._db.write(lambda session: self._start(session, row, consent, browser))
         return consent.url
+
+    async def granted(self, account_id: str, connector: str, end_user_id: str) -> Sequence[str]:
+        """The scopes that this end user has granted before."""
+        known = await self._connections.find(account_id, connector, end_user_id)
+        return known.scopes if known is not None and known.kind == OAUTH else ()
 
     def _start(self, session: Session, row: ConnectSession, consent: Consent, browser: str) -> None:
         """The newest start counts: an older tab's state is forgotten with it."""
@@ -223,15 +235,15 @@ class ConnectSessions:
         if not await self._move(row, {"started"}, status="finishing"):
             raise LinkUnusable("used")
         if mixed_up(row.flow, iss):
-            return await self._fail(row, "the answer came from another authorization server")
+            return await self.fail(row, "the answer came from another authorization server")
         if error is not None or code is None:
             if error == "access_denied":
-                return await self._decline(row, {"finishing"})
-            return await self._fail(row, "the vendor refused the connection")
+                return await self.decline(row, {"finishing"})
+            return await self.fail(row, "the vendor refused the connection")
         try:
             return await self._exchange(row, code, query or {})
         except HeddleError as failure:
-            return await self._fail(row, failure.message)
+            return await self.fail(row, failure.message)
 
     async def _exchange(self, row: ConnectSession, code: str, query: Mapping[str, str]) -> FlowEnd:
         assert row.verifier_secret_id is not None
@@ -242,9 +254,9 @@ class ConnectSessions:
         new = await self.consents.finish(
             row.account_id, target, row.flow or {}, sealed, code=code, callback=query
         )
-        return await self._store(row, new)
+        return await self.store(row, new)
 
-    async def _store(self, row: ConnectSession, new: NewCredentials) -> FlowEnd:
+    async def store(self, row: ConnectSession, new: NewCredentials) -> FlowEnd:
         def close_session(session: Session, connection_id: str) -> None:
             current = session.exec(select(ConnectSession).where(ConnectSession.id == row.id)).one()
             current.status, current.connection_id = "done", connection_id
@@ -258,20 +270,22 @@ class ConnectSessions:
         connection = await self._connections.store(close_session, key=key, new=new)
         return FlowEnd("connected", row, connection.id)
 
-    async def _decline(self, row: ConnectSession, before: set[str]) -> FlowEnd:
+    async def decline(self, row: ConnectSession, before: set[str]) -> FlowEnd:
         if await self._move(row, before, status="cancelled"):
             for listener in self._on_declined:
                 await listener(Declined(row.account_id, row.connector, row.end_user_id))
         return FlowEnd("cancelled", row)
 
-    async def _fail(self, row: ConnectSession, problem: str) -> FlowEnd:
-        await self._move(row, {"finishing"}, status="failed")
+    async def fail(
+        self, row: ConnectSession, problem: str, *, before: frozenset[str] | set[str] = FINISHING
+    ) -> FlowEnd:
+        await self._move(row, set(before), status="failed")
         return FlowEnd("failed", row, problem=problem)
 
     async def _move(self, row: ConnectSession, before: set[str], *, status: str) -> bool:
-        return await self._set(row, before, status=status)
+        return await self.change(row, before, status=status)
 
-    async def _set(self, row: ConnectSession, before: set[str], **values: Any) -> bool:
+    async def change(self, row: ConnectSession, before: set[str], **values: Any) -> bool:
         def write(session: Session) -> bool:
             moved = session.exec(
                 update(ConnectSession)

@@ -1,4 +1,4 @@
-"""Which authorization server an answer is from, and what becomes of tokens when a connector has another one."""
+"""Which authorization server an answer is from, and what becomes of tokens when a server has another one."""
 
 from collections.abc import Mapping
 from typing import Any

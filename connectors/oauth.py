@@ -98,6 +98,18 @@ async def refresh(
     return await request_tokens(http, target, client, form, endpoint=target.refresh_endpoint)
 
 
+async def request_device_code(
+    http: OAuthHttp, grant: Grant, client: ClientIdentity, scopes: Sequence[str]
+) -> Answer:
+    """Begin a device flow (RFC 8628, section 3.1). Raises UpstreamFailed."""
+    assert grant.device_endpoint is not None
+    form = _resource(grant.target)
+    if scopes:
+        form[grant.scope_parameter] = grant.scope_separator.join(scopes)
+    fields, auth = _authenticated(form, grant.target, client)
+    return await http.post_form(grant.device_endpoint, fields, auth=auth)
+
+
 async def revoke(http: OAuthHttp, target: TokenTarget, client: ClientIdentity, token: str) -> None:
     """RFC 7009; does nothing where the server has no revocation endpoint. Raises OAuthFailed."""
     if target.revocation_endpoint is None:

@@ -12,8 +12,9 @@ from connectors.connect import ConnectSessions
 from connectors.connect_link import FlowEnd, LinkUnusable
 from connectors.connections import Connections
 from connectors.credentials import Credential, Credentials
+from connectors.device import DeviceFlows
 from connectors.pages import HEADERS, consent_page, notice_page
-from connectors.schemas import CreateSession, render_connection
+from connectors.schemas import CreateSession, render_connection, render_device_code, render_session
 from kit.caller import Standard
 from kit.errors import HeddleError, InvalidRequest
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
@@ -34,7 +35,10 @@ LINK_STATUS = {
 
 
 def connection_routes(
-    connections: Connections, credentials: Credentials, sessions: ConnectSessions
+    connections: Connections,
+    credentials: Credentials,
+    sessions: ConnectSessions,
+    devices: DeviceFlows,
 ) -> APIRouter:
     router = APIRouter(prefix="/v1/connections", tags=["connections"])
 
@@ -43,6 +47,11 @@ def connection_routes(
         end_user_id = caller.acting_for(body.end_user_id)
         if end_user_id is None:
             raise InvalidRequest("end_user_id: expected the end user who connects", param="end_user_id")
+        if body.flow == "device":
+            code = await devices.begin(
+                caller.account_id, body.connector, end_user_id, scopes=body.scopes, config=body.config
+            )
+            return render_device_code(code)
         link = await sessions.create(
             caller.account_id,
             body.connector,
@@ -52,6 +61,12 @@ def connection_routes(
             verify_url=body.verify_url,
         )
         return {"id": link.id, "connect_url": link.connect_url, "expires_at": link.expires_at}
+
+    @router.get("/sessions/{session_id}")
+    async def get_session(session_id: str, caller: Standard) -> dict[str, Any]:
+        row = await sessions.get(caller.account_id, session_id)
+        caller.must_see(f"connect session {session_id}", row.end_user_id)
+        return render_session(row)
 
     @router.get("")
     async def list_connections(

@@ -19,6 +19,7 @@ from connectors.connect import ConnectSessions
 from connectors.connect_link import Declined
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
+from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
 from connectors.routes import connect_pages, connection_routes
@@ -133,6 +134,7 @@ class App:
         self.connect_sessions = ConnectSessions(
             db, vault, clock, http, clients, registry, self.connections, public_url=public_url
         )
+        self.devices = DeviceFlows(db, vault, clock, http, registry, self.connect_sessions)
         self.broker = Broker(
             db=db,
             vault=vault,
@@ -261,6 +263,7 @@ class App:
         if self.embedder is not None:
             self.embedder.start()
         self.purger.start()
+        self.devices.start()
         return first
 
     def stop_streams(self, *, all_of_them: bool) -> None:
@@ -275,6 +278,7 @@ class App:
     async def close(self) -> None:
         """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
         self.stop_streams(all_of_them=True)
+        await self.devices.close()
         await self.purger.close()
         if self.embedder is not None:
             await self.embedder.close()
@@ -369,7 +373,7 @@ class App:
             conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
-            connection_routes(self.connections, self.credentials, self.connect_sessions),
+            connection_routes(self.connections, self.credentials, self.connect_sessions, self.devices),
             client_routes(self._connectors, self.connect_sessions),
             verification_routes(self.connect_sessions),
             client_documents(self.connect_sessions.consents.clients),

@@ -20,6 +20,7 @@ from connectors.connect import ConnectSessions
 from connectors.connect_link import ConnectLink
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
+from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry, register
 from connectors.routes import connect_pages, connection_routes
@@ -73,6 +74,7 @@ class Desk:
     credentials: Credentials
     other: Credentials
     """The credentials as a second process leases them."""
+    devices: DeviceFlows
     connected: list[Connected] = field(default_factory=list)
 
     async def vendor(self, name: str = "notebook") -> NotebookVendor:
@@ -158,7 +160,8 @@ async def desk(
             Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
         )
         sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
-        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other)
+        devices = DeviceFlows(db, vault, clock, http, registry, sessions)
+        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other, devices)
 
         async def account_name(_account_id: str) -> str:
             return "Acme <Apps>"
@@ -167,7 +170,7 @@ async def desk(
             desk.connected.append(event)
 
         connections.on_connected(note)
-        app.include_router(connection_routes(connections, credentials, sessions))
+        app.include_router(connection_routes(connections, credentials, sessions, devices))
         app.include_router(client_routes(registry, sessions))
         app.include_router(verification_routes(sessions))
         app.include_router(client_documents(clients))
