@@ -27,7 +27,7 @@ const provider = new Provider(issuer, {
   },
   scopes: ["openid", "offline_access", "notes"],
   // Its own refuses loopback, where the tests publish their keys.
-  fetch: (url, options) => globalThis.fetch(url, options),
+  fetch: (url, { dispatcher: _guard, ...options }) => globalThis.fetch(url, options),
   pkce: { required: () => true },
   rotateRefreshToken: true,
   issueRefreshToken: async () => true,
