@@ -99,12 +99,18 @@ class _Borrowed(httpx2.AsyncBaseTransport):
         if request.method == "GET" and "last-event-id" not in request.headers:
             return httpx2.Response(405, content=b"", request=request)
         trace = TRACE.get()
+        request.headers["accept-encoding"] = "identity"  # a small compressed body could be a very large one
         try:
             response = await self._inner.handle_async_request(request)
         except httpx2.TransportError as error:
             if trace is not None:
                 trace.errors.append(type(error).__name__)
             return httpx2.Response(503, content=b"", request=request)
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            if trace is not None:
+                trace.errors.append("CompressedAnswer")
+            return httpx2.Response(502, content=b"", request=request)
         if trace is not None:
             trace.statuses.append(response.status_code)
             if response.status_code in {401, 403}:
