@@ -8,6 +8,11 @@ import msgspec
 from kit.json import storable
 
 MAX_RESULT_CHARS = 100_000
+"""Of a result's text that a model is shown."""
+MAX_OUTPUT_BYTES = 1024 * 1024
+"""Of the JSON that events and reads of a turn show as a call's output."""
+MAX_FULL_BYTES = 8 * 1024 * 1024
+"""Of an answer: more is refused, and so much is kept for whoever asks for the whole of it."""
 CUT_MARK = "\n[… {cut} characters left out …]\n"
 
 
@@ -52,13 +57,20 @@ class ToolCall:
 class ToolResult:
     """What a call came to: ``output`` for the client's event, ``content`` (Anthropic ``tool_result``
     blocks) for the model, ``record`` for the developer (target, status, latency_ms, bytes; no secrets).
-    ``answered``: the tool itself gave it, be it to say that it failed."""
+    ``answered``: the tool itself gave it, be it to say that it failed. ``full``: the whole output as JSON,
+    where ``output`` is not all of it."""
 
     output: Any
     content: list[dict[str, Any]]
     is_error: bool = False
     record: dict[str, Any] = field(default_factory=dict)
     answered: bool = False
+    full: bytes | None = field(default=None, repr=False)
+
+    @property
+    def whole_output(self) -> Any:
+        """The output, nothing of it left out; to be encoded as JSON."""
+        return self.output if self.full is None else msgspec.Raw(self.full)
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,18 @@ def json_result(output: Any, *, is_error: bool, record: dict[str, Any]) -> ToolR
     """A JSON output: a text goes to the model as it is, anything else as JSON text."""
     output = storable(output)
     text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
-    return ToolResult(output, [text_block(text)], is_error, record, answered=True)
+    return ToolResult(output, [text_block(text)], is_error, _cut(text, record), answered=True)
+
+
+def large_json_result(raw: bytes, *, is_error: bool, record: dict[str, Any]) -> ToolResult:
+    """The same for an output that is too large to be shown whole, given as JSON (valid, UTF-8)."""
+    text = msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
+    shown = text_block(storable(text))
+    return ToolResult(shown["text"], [shown], is_error, _cut(text, record), answered=True, full=raw)
+
+
+def _cut(text: str, record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "cut": True} if len(text) > MAX_RESULT_CHARS else record
 
 
 def text_block(text: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from kit.columns import big_int, json_column, reference
 
 
 class Tool(SQLModel, table=True):
-    """A webhook tool. Its signing secret is in the vault."""
+    """A webhook tool. Its signing secret is in the vault, and after a rotation the old one as well, which is
+    good until ``old_secret_until``. What a ``trusted`` tool says is not marked as data for the model."""
 
     __tablename__ = "tool"
     __table_args__ = (UniqueConstraint("account_id", "name"),)
@@ -24,7 +25,10 @@ class Tool(SQLModel, table=True):
     timeout_ms: int
     idempotent: bool = False
     approval: str = "never"
+    trusted: bool = False
     secret_id: str
+    old_secret_id: str | None = None
+    old_secret_until: int | None = Field(default=None, sa_column=big_int(nullable=True))
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
 

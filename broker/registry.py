@@ -1,5 +1,6 @@
 """The developer's webhook tools: create, read, change, delete. Secrets stay in the vault."""
 
+from contextlib import suppress
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -12,7 +13,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import NotFound
 from kit.ids import new_id
-from vault.store import Vault
+from vault.store import SecretNotFound, Vault
 
 PURPOSE = "webhook_secret"
 
@@ -99,37 +100,61 @@ class ToolRegistry:
     async def delete(self, account_id: str, tool_id: str) -> None:
         def write(session: Session) -> None:
             row = self._own(session, account_id, tool_id)
-            self._vault.forget(session, row.secret_id)
+            self._vault.forget(session, *filter(None, (row.secret_id, row.old_secret_id)))
             session.delete(row)
 
         await self._db.write(write)
 
-    async def rotate_secret(self, account_id: str, tool_id: str) -> str:
-        """A new signing secret in place of the old one; returns it once. Raises NotFound."""
+    async def rotate_secret(self, account_id: str, tool_id: str, *, overlap_s: int) -> tuple[str, int | None]:
+        """A new signing secret; returns it once, and until when (Unix milliseconds) the one before it is good
+        as well: for ``overlap_s``, or not at all. There are never more than two. Raises NotFound."""
         secret = new_secret()
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> int | None:
             row = self._own(session, account_id, tool_id)
-            self._vault.replace(
-                session,
-                row.secret_id,
-                account_id=account_id,
-                owner=tool_id,
-                purpose=PURPOSE,
-                plaintext=secret.encode(),
+            if row.old_secret_id is not None:
+                self._vault.forget(session, row.old_secret_id)
+            row.old_secret_id, row.old_secret_until = None, None
+            if overlap_s:
+                row.old_secret_id = row.secret_id
+                row.old_secret_until = self._clock.now_ms() + overlap_s * 1000
+            else:
+                self._vault.forget(session, row.secret_id)
+            row.secret_id = self._vault.seal(
+                session, account_id=account_id, owner=tool_id, purpose=PURPOSE, plaintext=secret.encode()
             )
+            session.add(row)
+            return row.old_secret_until
 
-        await self._db.write(write)
-        return secret
+        return secret, await self._db.write(write)
 
     async def target(self, tool: Tool) -> WebhookTarget:
-        """A tool with its secret opened, for the length of one call."""
-        secret = await self._vault.open(
-            tool.secret_id, account_id=tool.account_id, owner=tool.id, purpose=PURPOSE
-        )
-        return WebhookTarget(
-            tool.id, tool.name, tool.webhook_url, tool.timeout_ms, tool.idempotent, secret.decode()
-        )
+        """A tool as it is now, with its secrets opened, for the length of one call. Raises NotFound."""
+        now = await self.get(tool.account_id, tool.id)
+        secret, old = await self._open(now, now.secret_id), None
+        if now.old_secret_id is not None and now.old_secret_until is not None:
+            if now.old_secret_until > self._clock.now_ms():
+                with suppress(SecretNotFound):  # rotated once more meanwhile
+                    old = await self._open(now, now.old_secret_id)
+            else:
+                await self._forget_old_secret(now.id, now.old_secret_id)
+        return WebhookTarget(now.id, now.name, now.webhook_url, now.timeout_ms, now.idempotent, secret, old)
+
+    async def _open(self, tool: Tool, secret_id: str) -> str:
+        opened = await self._vault.open(secret_id, account_id=tool.account_id, owner=tool.id, purpose=PURPOSE)
+        return opened.decode()
+
+    async def _forget_old_secret(self, tool_id: str, secret_id: str) -> None:
+        """The overlap is over."""
+
+        def write(session: Session) -> None:
+            row = session.get(Tool, tool_id)
+            if row is not None and row.old_secret_id == secret_id:
+                row.old_secret_id, row.old_secret_until = None, None
+                session.add(row)
+                self._vault.forget(session, secret_id)
+
+        await self._db.write(write)
 
     @staticmethod
     def _own(session: Session, account_id: str, tool_id: str) -> Tool:

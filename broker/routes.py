@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from broker.broker import Broker
 from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolScope, ToolSelection, error_result
+from broker.exchange import Exchange
 from broker.metering import Payment
 from broker.schemas import (
     ApproveTools,
@@ -13,6 +15,7 @@ from broker.schemas import (
     CreateServer,
     CreateTool,
     ServerPolicy,
+    RotateSecret,
     TestTool,
     ToolFields,
     render_operator_server,
@@ -21,7 +24,6 @@ from broker.schemas import (
 )
 from broker.server_store import PER_USER, NewServer
 from broker.tool import BoundTool
-from broker.webhook import Exchange
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.connect import check_values
 from connectors.url_template import BadUrlValue
@@ -55,9 +57,7 @@ def tool_routes(broker: Broker) -> APIRouter:
         return {**answer, "tools": answer["data"]}
 
     @router.post("/call")
-    async def call_tool(
-        body: CallTool, caller: Standard, request: Request, response: Response
-    ) -> dict[str, Any]:
+    async def call_tool(body: CallTool, caller: Standard, request: Request) -> Response:
         end_user_id = caller.acting_for(body.end_user_id)
         scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
         toolset = await broker.toolset(scope, ToolSelection("explicit", (body.name,)))
@@ -76,16 +76,16 @@ def tool_routes(broker: Broker) -> APIRouter:
         if isinstance(result, AnswersLater):
             result = error_result(ONLY_IN_TURNS, result.record)
         cost = {} if nanos is None else {"cost_micros": micros(nanos)}
-        if nanos is not None:
-            response.headers["x-heddle-cost-micros"] = str(micros(nanos))
-        return {
+        answer = {
             "tool": body.name,
-            "output": result.output,
+            "output": result.whole_output,
             "is_error": result.is_error,
             "content": result.content,
             "dispatch": result.record,
             **cost,
         }
+        headers = {} if nanos is None else {"x-heddle-cost-micros": str(micros(nanos))}
+        return Response(msgspec.json.encode(answer), headers=headers, media_type="application/json")
 
     @router.get("/{tool_id}")
     async def get_tool(tool_id: str, caller: Standard) -> dict[str, Any]:
@@ -104,8 +104,10 @@ def tool_routes(broker: Broker) -> APIRouter:
         return {"id": tool_id, "object": "tool.deleted", "deleted": True}
 
     @router.post("/{tool_id}/rotate-secret")
-    async def rotate_secret(tool_id: str, caller: Admin) -> dict[str, Any]:
-        return {"id": tool_id, "secret": await registry.rotate_secret(caller.account_id, tool_id)}
+    async def rotate_secret(tool_id: str, caller: Admin, body: RotateSecret | None = None) -> dict[str, Any]:
+        overlap_s = (body or RotateSecret()).overlap_s
+        secret, until = await registry.rotate_secret(caller.account_id, tool_id, overlap_s=overlap_s)
+        return {"id": tool_id, "secret": secret, "old_secret_expires_at": until}
 
     @router.post("/{tool_id}/test")
     async def test_tool(tool_id: str, body: TestTool, caller: Admin) -> dict[str, Any]:
@@ -114,21 +116,14 @@ def tool_routes(broker: Broker) -> APIRouter:
         call = ToolCall(new_id("test"), tool.name, body.input, created_at=broker.clock.now_ms())
         scope = ToolScope(caller.account_id, body.end_user_id)
         invalid = broker.check_arguments(tool.name, tool.input_schema, call)
-        result = invalid or await broker.webhooks.call(
-            await registry.target(tool), scope, call, exchange=exchange, max_attempts=1
-        )
+        result = invalid or await broker.webhooks.test(await registry.target(tool), scope, call, exchange)
         if isinstance(result, AnswersLater):
             result = error_result(ONLY_IN_TURNS, result.record)
         return {
             "output": result.output,
             "is_error": result.is_error,
             "dispatch": result.record,
-            "request": None
-            if exchange.request_body is None
-            else {"headers": exchange.request_headers, "body": exchange.request_body},
-            "response": None
-            if exchange.status is None
-            else {"status": exchange.status, "body": exchange.response_body},
+            **exchange.as_json(),
         }
 
     return router

@@ -21,6 +21,8 @@ MAX_DESCRIPTION = 10_000
 MAX_TIMEOUT_MS = 120_000
 MAX_RULES = 200
 POLICY_COLUMNS = {"approval", "pin", "allow_sampling"}
+DEFAULT_OVERLAP_S = 24 * 60 * 60
+MAX_OVERLAP_S = 30 * 24 * 60 * 60
 
 
 class ToolFields(RequestBody):
@@ -31,6 +33,7 @@ class ToolFields(RequestBody):
     input_schema: dict[str, Any] | None = None
     idempotent: bool | None = None
     approval: Approval | None = None
+    trusted: bool | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -61,6 +64,12 @@ class CreateTool(ToolFields):
     timeout_ms: int = Field(default=30_000, ge=100, le=MAX_TIMEOUT_MS)
     idempotent: bool = False
     approval: Approval = "never"
+    trusted: bool = False
+
+
+class RotateSecret(RequestBody):
+    overlap_s: int = Field(default=DEFAULT_OVERLAP_S, ge=0, le=MAX_OVERLAP_S)
+    """How long the old secret is good beside the new one; 0: no longer."""
 
 
 class TestTool(RequestBody):
@@ -176,6 +185,8 @@ def render_tool(tool: Tool) -> dict[str, Any]:
         "timeout_ms": tool.timeout_ms,
         "idempotent": tool.idempotent,
         "approval": tool.approval,
+        "trusted": tool.trusted,
+        "old_secret_expires_at": tool.old_secret_until,
         "created_at": tool.created_at,
         "updated_at": tool.updated_at,
     }

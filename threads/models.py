@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from kit.columns import big_int, json_column, reference
+from kit.columns import big_int, blob, json_column, reference
 
 HOUR_MS = 60 * 60 * 1000
 DAY_MS = 24 * HOUR_MS
@@ -265,6 +265,15 @@ class ToolGrant(SQLModel, table=True):
     definition_sha256: str
     action_id: str
     created_at: int = Field(sa_column=big_int())
+
+
+class ToolOutput(SQLModel, table=True):
+    """The whole output of a call, as JSON, whose row has only a part of it."""
+
+    __tablename__ = "tool_output"
+
+    call_id: str = Field(primary_key=True, foreign_key="tool_call.id", ondelete="CASCADE")
+    body: bytes = Field(sa_column=blob(), repr=False)
 
 
 class PendingAction(SQLModel, table=True):

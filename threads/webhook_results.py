@@ -43,8 +43,8 @@ def webhook_result_routes(engine: TurnEngine, broker: Broker, results: "WebhookR
         tool = await _known_tool(broker, tool_id, request)
         raw = await read_bounded(request, MAX_BODY_BYTES)
         if not _is_admin(request):
-            secret = (await broker.registry.target(tool)).secret
-            verify(request.headers, raw, secret, now_s=broker.clock.now_ms() // 1000)
+            secrets = (await broker.registry.target(tool)).secrets
+            verify(request.headers, raw, *secrets, now_s=broker.clock.now_ms() // 1000)
         body = _parsed(raw)
         answer = Answer("tool_output", output=body.output, is_error=body.is_error)
         resolved, status = await results.take(tool, tool_use_id, body.turn_id, answer)

@@ -80,6 +80,13 @@ async def test_a_tool_from_creation_to_removal(admin: httpx.AsyncClient) -> None
 
     rotated = (await admin.post(f"{path}/rotate-secret")).json()
     assert rotated["secret"].startswith("whsec_") and rotated["secret"] != secret
+    expiry = (await admin.get(path)).json()["old_secret_expires_at"]
+    assert rotated["old_secret_expires_at"] == expiry > tool["created_at"] + 23 * 3_600_000
+    at_once = (await admin.post(f"{path}/rotate-secret", json={"overlap_s": 0})).json()
+    assert at_once["old_secret_expires_at"] is None
+    for overlap_s in (-1, 31 * 86_400, "soon", 1.5):
+        refused = await admin.post(f"{path}/rotate-secret", json={"overlap_s": overlap_s})
+        assert refusal(refused)[0] == 400 and "overlap_s" in refusal(refused)[2]
 
     gone = (await admin.delete(path)).json()
     assert gone == {"id": tool["id"], "object": "tool.deleted", "deleted": True}
@@ -185,12 +192,13 @@ async def test_the_test_route_shows_what_was_sent_and_received(admin: httpx.Asyn
         answer = await admin.post(path, json={"input": {"city": "Oslo"}, "end_user_id": "ada"})
         shown = answer.json()
         assert shown["output"] == {"city": "Oslo"} and shown["is_error"] is False
-        assert shown["request"]["body"] == received[0] and received[0]["end_user_id"] == "ada"
+        sent = shown["request"]
+        assert (sent["method"], sent["url"]) == ("POST", url)
+        assert json.loads(sent["body"]) == received[0] and received[0]["end_user_id"] == "ada"
         assert json.loads(shown["response"]["body"]) == {"output": {"city": "Oslo"}}
-        stamp = shown["request"]["headers"]["x-qlaud-timestamp"]
-        signed = f"{stamp}.".encode() + json.dumps(received[0], separators=(",", ":")).encode()
+        signed = f"{sent['headers']['x-qlaud-timestamp']}.{sent['body']}".encode()
         signature = hmac.new(tool["secret"].encode(), signed, hashlib.sha256).hexdigest()
-        assert shown["request"]["headers"]["x-qlaud-signature"] == signature
+        assert sent["headers"]["x-qlaud-signature"] == signature
         assert tool["secret"] not in answer.text
 
         wrong = (await admin.post(path, json={"input": {}})).json()
