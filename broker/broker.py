@@ -14,6 +14,7 @@ from broker.calls import (
     ToolSelection,
     error_result,
 )
+from broker.endpoints import EndpointLimits
 from broker.mcp_call import CALL_TIMEOUT_S, McpCaller
 from broker.mcp_connection import StdioServer
 from broker.mcp_pool import McpPool
@@ -21,6 +22,7 @@ from broker.metering import Payment, PriceOf, ToolMeter
 from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
 from broker.resolver import ToolResolver
+from broker.result_review import ResultReview
 from broker.schema import ArgumentValidator
 from broker.server_store import ServerStore
 from broker.servers import McpServers
@@ -52,6 +54,8 @@ class Broker:
         operator_servers: Mapping[str, StdioServer],
         meter: ToolMeter | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
+        review: ResultReview | None = None,
+        endpoint_limits: EndpointLimits | None = None,
     ) -> None:
         """Without a ``meter`` no tool costs anything."""
         self._pool = McpPool(policy)
@@ -65,7 +69,8 @@ class Broker:
         self.registry = ToolRegistry(db, vault, clock, self._operator.names)
         store = ServerStore(db, vault, clock, self._operator.names)
         self.servers = McpServers(store, credentials, self._pool, self._caller)
-        self.webhooks = WebhookDispatcher(policy, clock)
+        self.webhooks = WebhookDispatcher(policy, clock, endpoint_limits)
+        self.review = review or ResultReview()
         kinds = {"webhook": WebhookTools(self.registry, self.webhooks)}
         self._resolver = ToolResolver(self.registry, kinds, self.servers, self._operator, connect_sessions)
 
@@ -75,6 +80,7 @@ class Broker:
     async def close(self) -> None:
         await self._pool.close()
         await self.webhooks.close()
+        await self.review.close()
 
     async def toolset(self, scope: ToolScope, selection: ToolSelection) -> Toolset:
         """The tools of a turn; raises as ``ToolResolver.toolset``."""
@@ -121,7 +127,8 @@ class Broker:
         assert tool.callee is not None, "a caller's own tool is not dispatched"
         started = time.monotonic()
         try:
-            return await tool.callee.call(call, CallContext(scope, payment, on_progress))
+            result = await tool.callee.call(call, CallContext(scope, payment, on_progress))
+            return await self._reviewed(scope, tool, call, result)
         except ConnectionRequired as need:
             provider = tool.display_name.partition("/")[0]
             try:
@@ -166,6 +173,14 @@ class Broker:
             f"The arguments do not fit the tool's schema: {listed}. Correct them and call again.",
             {"kind": "validation", "target": name, "status": "invalid_arguments"},
         )
+
+    async def _reviewed(
+        self, scope: ToolScope, tool: BoundTool, call: ToolCall, result: ToolResult | AnswersLater
+    ) -> ToolResult | AnswersLater:
+        if isinstance(result, AnswersLater):
+            return result
+        trusted = tool.trusted or (tool.is_operators and self.review.trusts(tool.display_name))
+        return await self.review.reviewed(scope, call.tool_use_id, tool.display_name, result, trusted=trusted)
 
 
 def _nothing(_tool: str) -> int | None:

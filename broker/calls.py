@@ -13,6 +13,9 @@ MAX_OUTPUT_BYTES = 1024 * 1024
 """Of the JSON that events and reads of a turn show as a call's output."""
 MAX_FULL_BYTES = 8 * 1024 * 1024
 """Of an answer: more is refused, and so much is kept for whoever asks for the whole of it."""
+UNTRUSTED = "untrusted"
+"""In a call's record, and on its result in a thread: what it gave came from outside, and is marked as data in
+what models are sent."""
 CUT_MARK = "\n[… {cut} characters left out …]\n"
 
 

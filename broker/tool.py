@@ -48,6 +48,8 @@ class BoundTool:
     is_operators: bool = False
     """Whether the operator provides it, so that it may have a price."""
     approval: Approval = "never"
+    trusted: bool = False
+    """Whether what it says is not marked as data for the model."""
     withheld: str | None = None
     """Why it must not be used, nor shown to a model, although it is there."""
 

@@ -10,7 +10,10 @@ from sqlmodel import select
 from starlette.types import ASGIApp
 
 from broker.broker import Broker
+from broker.endpoints import EndpointLimits
 from broker.mcp_connection import StdioServer
+from broker.result_policy import BadPolicy
+from broker.result_review import ResultReview
 from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
 from connectors.clients import OAuthClients
@@ -140,6 +143,8 @@ class App:
                 for name, own in settings.mcp_servers.items()
             },
             meter=ToolMeter(ToolPrices(settings.tool_usd), self.billing, terms),
+            review=_review(settings),
+            endpoint_limits=EndpointLimits(per_endpoint=settings.max_calls_per_webhook),
         )
 
         self._upstream = Upstream()
@@ -382,6 +387,14 @@ def _database(settings: Settings) -> Database:
         raise BadSettings(
             f"{SETTING}: {error}; use a Python whose sqlite3 can, or PostgreSQL, or leave the setting out"
         ) from None
+
+
+def _review(settings: Settings) -> ResultReview:
+    """Raises BadSettings."""
+    try:
+        return settings.tool_results.review()
+    except BadPolicy as error:
+        raise BadSettings(f"tool_results.policy: {error}") from None
 
 
 def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) -> StripeBilling | None:

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from gateway.billing.stripe.settings import StripeSettings
+from gateway.tool_results import ToolResultSettings
 from kit.outbound import OutboundPolicy, parse_networks
 
 DEFAULT_FILE = "heddle.toml"
@@ -163,6 +164,8 @@ class Settings(BaseSettings):
     stripe_webhook_secret: str | None = Field(default=None, repr=False, validate_default=True)
     stripe: StripeSettings = Field(default_factory=StripeSettings)
     max_tries: int = Field(default=3, ge=1, le=10)
+    max_calls_per_webhook: int = Field(default=32, ge=1, le=10_000)
+    """Under way at once, to one URL of an account."""
     sim: Literal["auto", "on", "off"] = "auto"
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
@@ -170,6 +173,7 @@ class Settings(BaseSettings):
     mcp_servers: dict[str, McpServerSettings] = Field(default_factory=dict)
     tool_usd: dict[str, UsdPerCall] = Field(default_factory=dict)
     """What a call of a tool of ``mcp_servers`` costs: ``"server/tool"``, or ``"server/*"`` for the rest."""
+    tool_results: ToolResultSettings = Field(default_factory=ToolResultSettings)
 
     @field_validator("allow_private_targets")
     @classmethod
@@ -190,16 +194,16 @@ class Settings(BaseSettings):
             )
         return secret
 
-    @field_validator("tool_usd")
+    @field_validator("tool_usd", "tool_results")
     @classmethod
-    def _of_known_servers(cls, prices: dict[str, Decimal], others: ValidationInfo) -> dict[str, Decimal]:
-        for name in prices:
+    def _of_known_servers(cls, value: Any, others: ValidationInfo) -> Any:
+        for name in value.trusted if isinstance(value, ToolResultSettings) else value:
             server, _, tool = name.partition("/")
             if not tool:
                 raise ValueError(f"expected names such as server/tool or server/*, got {name!r}")
             if server not in others.data.get("mcp_servers", {server: None}):
                 raise ValueError(f"{name}: there is no server {server!r} under mcp_servers")
-        return prices
+        return value
 
     @field_validator("public_url")
     @classmethod

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from broker.calls import UNTRUSTED
 from kit.caller import Caller
 from kit.clock import Clock
 from kit.crash_points import reach
@@ -193,6 +194,7 @@ class Journal(Leases):
                 "tool_use_id": call.tool_use_id,
                 "content": call.content or [],
                 **({"is_error": True} if call.is_error else {}),
+                **({UNTRUSTED: True} if (call.record or {}).get(UNTRUSTED) is True else {}),
             }
             for call in calls
         ]

@@ -1,6 +1,7 @@
 """What the answer to a pending action does: to the tool call that waited, or to the turn."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -36,6 +37,8 @@ class Answer:
     reason: str | None = None
     output: Any = None
     is_error: bool = False
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What the call's record says beside."""
 
 
 def check_answer(kind: str, answer: Answer) -> None:
@@ -60,7 +63,7 @@ def result_of(action: PendingAction, answer: Answer, *, expired: bool) -> ToolRe
     if answer.type in {"connected", "approve", "funds"}:
         return None
     if answer.type == "tool_output":
-        record = {"kind": action.kind, "target": action.subject, "status": "answered"}
+        record = {"kind": action.kind, "target": action.subject, "status": "answered", **answer.record}
         return json_result(answer.output, is_error=answer.is_error, record=record)
     record = {"kind": action.kind, "target": action.subject, "status": "expired" if expired else answer.type}
     return error_result(_words(action.kind, answer, expired=expired), record)

@@ -151,6 +151,11 @@ def thread_routes(
         turn = await engine.journal.get(caller, thread_id, turn_id)
         return await reader.rendered(turn)
 
+    @router.get("/{thread_id}/turns/{turn_id}/calls/{call}/output")
+    async def get_output(thread_id: str, turn_id: str, call: str, caller: Standard) -> Response:
+        turn = await engine.journal.get(caller, thread_id, turn_id)
+        return _json(await reader.output(turn, call), status=200, headers={})
+
     @router.post("/{thread_id}/turns/{turn_id}/actions")
     async def answer_actions(
         thread_id: str, turn_id: str, body: ActionAnswers, caller: Standard

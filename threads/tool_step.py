@@ -25,7 +25,7 @@ from threads.approvals import Approvals
 from threads.journal import UNKNOWN_OUTCOME, Journal, Tell
 from threads.live_turn import LastEvents
 from threads.model_client import LeaseLost
-from threads.models import PendingAction, ToolCallRow, Turn
+from threads.models import PendingAction, ToolCallRow, ToolOutput, Turn
 from threads.needs import FUNDS_CODES, Need
 from threads.parking import park
 from threads.steps import TurnRun, request_id_of
@@ -221,6 +221,8 @@ class ToolStepRunner:
 
         async def commit(told: LastEvents) -> None:
             def tell(session: Session) -> None:
+                if result.full is not None:
+                    session.add(ToolOutput(call_id=call.id, body=result.full))
                 told.log(session, *events)
 
             if charge is None:
