@@ -1,6 +1,7 @@
 """The vault: secrets go in inside a write transaction, and come out only for who they belong to."""
 
 from sqlmodel import Session, col, delete, func, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.clock import Clock
 from kit.db import Database
@@ -107,12 +108,29 @@ class Vault:
             raise SecretTampered("a sealed secret belongs to somebody else")
         return self._unseal(row)
 
+    async def opened(
+        self, session: AsyncSession, *, account_id: str, owner: str, purpose: str
+    ) -> dict[str, bytes]:
+        """All that an owner has for a purpose, by the secrets' ids. Raises SecretTampered."""
+        query = select(Secret.id, Secret.key_version, Secret.wrapped_key, Secret.sealed).where(
+            Secret.owner == owner, Secret.purpose == purpose, Secret.account_id == account_id
+        )
+        return {
+            secret_id: self._unsealed(
+                Envelope(version, wrapped_key, sealed), Binding(account_id, owner, purpose, secret_id)
+            )
+            for secret_id, version, wrapped_key, sealed in (await session.exec(query)).all()
+        }
+
     def _unseal(self, row: Secret) -> bytes:
-        binding = Binding(row.account_id, row.owner, row.purpose, row.id)
+        envelope = Envelope(row.key_version, row.wrapped_key, row.sealed)
+        return self._unsealed(envelope, Binding(row.account_id, row.owner, row.purpose, row.id))
+
+    def _unsealed(self, envelope: Envelope, binding: Binding) -> bytes:
         ring = self._keys.current()
-        if ring.key(row.key_version) is None:  # sealed by a process that has a newer ring
+        if ring.key(envelope.key_version) is None:  # sealed by a process that has a newer ring
             ring = self._keys.reloaded()
-        return unseal(Envelope(row.key_version, row.wrapped_key, row.sealed), binding, ring)
+        return unseal(envelope, binding, ring)
 
 
 __all__ = ["SecretNotFound", "SecretTampered", "Vault", "WrongKeys"]
