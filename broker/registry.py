@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sqlalchemy import bindparam
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from broker.models import Tool
@@ -15,16 +17,17 @@ from kit.ids import new_id
 from vault.store import SecretNotFound, Vault
 
 PURPOSE = "webhook_secret"
-_TARGET: Any = (
-    Tool.name,
-    Tool.webhook_url,
-    Tool.timeout_ms,
-    Tool.idempotent,
-    Tool.secret_id,
-    Tool.old_secret_id,
-    Tool.old_secret_until,
-)
-"""Columns alone: making the whole row an object is a good part of what a call costs."""
+_TOOLS: Any = Tool.__table__  # type: ignore[attr-defined]
+_TARGET = select_columns(
+    _TOOLS.c.name,
+    _TOOLS.c.webhook_url,
+    _TOOLS.c.timeout_ms,
+    _TOOLS.c.idempotent,
+    _TOOLS.c.secret_id,
+    _TOOLS.c.old_secret_id,
+    _TOOLS.c.old_secret_until,
+).where(_TOOLS.c.id == bindparam("tool"), _TOOLS.c.account_id == bindparam("account"))
+"""Made once, and read as columns: the row as an object is a good part of what a call costs."""
 
 
 class ToolRegistry:
@@ -139,11 +142,12 @@ class ToolRegistry:
 
     async def target(self, tool: Tool) -> WebhookTarget:
         """A tool as it is now, with its secrets opened, for the length of one call. Raises NotFound."""
-        query = select(*_TARGET).where(Tool.id == tool.id, Tool.account_id == tool.account_id)
         async with self._db.snapshot() as session:
-            row = (await session.exec(query)).first()
+            connection = await session.connection()
+            asked = {"tool": tool.id, "account": tool.account_id}
+            row = (await connection.execute(_TARGET, asked)).first()
             if row is None:
-                raise NotFound(f"tool {tool.id} not found")
+                raise NotFound("it was deleted meanwhile", code="gone")
             opened = await self._vault.opened(
                 session, account_id=tool.account_id, owner=tool.id, purpose=PURPOSE
             )
@@ -153,10 +157,8 @@ class ToolRegistry:
             old_id = None
         if secret_id not in opened:
             raise SecretNotFound(secret_id)
-        old = opened.get(old_id)
-        return WebhookTarget(
-            tool.id, name, url, timeout_ms, idempotent, opened[secret_id].decode(), old and old.decode()
-        )
+        old = opened[old_id].decode() if old_id in opened else None
+        return WebhookTarget(tool.id, name, url, timeout_ms, idempotent, opened[secret_id].decode(), old)
 
     async def _forget_old_secret(self, tool_id: str, secret_id: str) -> None:
         """The overlap is over."""

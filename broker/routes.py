@@ -107,7 +107,7 @@ def tool_routes(broker: Broker) -> APIRouter:
     async def rotate_secret(tool_id: str, caller: Admin, body: RotateSecret | None = None) -> dict[str, Any]:
         overlap_s = (body or RotateSecret()).overlap_s
         secret, until = await registry.rotate_secret(caller.account_id, tool_id, overlap_s=overlap_s)
-        return {"id": tool_id, "secret": secret, "old_secret_expires_at": until}
+        return {"id": tool_id, "secret": secret, "rotation_overlap_until": until}
 
     @router.post("/{tool_id}/test")
     async def test_tool(tool_id: str, body: TestTool, caller: Admin) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def render_tool(tool: Tool) -> dict[str, Any]:
         "idempotent": tool.idempotent,
         "approval": tool.approval,
         "trusted": tool.trusted,
-        "old_secret_expires_at": tool.old_secret_until,
+        "rotation_overlap_until": tool.old_secret_until,
         "created_at": tool.created_at,
         "updated_at": tool.updated_at,
     }

@@ -80,10 +80,10 @@ async def test_a_tool_from_creation_to_removal(admin: httpx.AsyncClient) -> None
 
     rotated = (await admin.post(f"{path}/rotate-secret")).json()
     assert rotated["secret"].startswith("whsec_") and rotated["secret"] != secret
-    expiry = (await admin.get(path)).json()["old_secret_expires_at"]
-    assert rotated["old_secret_expires_at"] == expiry > tool["created_at"] + 23 * 3_600_000
+    expiry = (await admin.get(path)).json()["rotation_overlap_until"]
+    assert rotated["rotation_overlap_until"] == expiry > tool["created_at"] + 23 * 3_600_000
     at_once = (await admin.post(f"{path}/rotate-secret", json={"overlap_s": 0})).json()
-    assert at_once["old_secret_expires_at"] is None
+    assert at_once["rotation_overlap_until"] is None
     for overlap_s in (-1, 31 * 86_400, "soon", 1.5):
         refused = await admin.post(f"{path}/rotate-secret", json={"overlap_s": overlap_s})
         assert refusal(refused)[0] == 400 and "overlap_s" in refusal(refused)[2]
