@@ -88,6 +88,7 @@ class OneToolPolicy(RequestBody):
     approval: Approval | None = None
     timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
     idempotent: bool | None = None
+    trusted: bool | None = None
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=128)]
