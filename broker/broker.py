@@ -4,6 +4,12 @@ import logging
 import time
 from collections.abc import Mapping
 
+from broker.builtins.builtin import Services
+from broker.builtins.images import ImageMaker
+from broker.builtins.registration import BuiltinRegistration
+from broker.builtins.store import KIND as BUILTIN
+from broker.builtins.store import BuiltinStore
+from broker.builtins.tools import BuiltinTools
 from broker.calls import (
     AnswersLater,
     NeedsConnection,
@@ -21,7 +27,7 @@ from broker.mcp_pool import McpPool
 from broker.metering import Payment, PriceOf, ToolMeter
 from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
-from broker.resolver import ToolResolver
+from broker.resolver import RegisteredKind, ToolResolver
 from broker.result_review import ResultReview
 from broker.schema import ArgumentValidator
 from broker.server_store import ServerStore
@@ -34,7 +40,7 @@ from connectors.connect import ConnectSessions
 from connectors.credentials import ConnectionRequired, Credentials
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import HeddleError
+from kit.errors import HeddleError, PaymentRequired, RateLimited
 from kit.outbound import OutboundPolicy
 from vault.store import SecretNotFound, SecretTampered, Vault
 
@@ -53,11 +59,12 @@ class Broker:
         policy: OutboundPolicy,
         operator_servers: Mapping[str, StdioServer],
         meter: ToolMeter | None = None,
+        images: ImageMaker | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
         review: ResultReview | None = None,
         endpoint_limits: EndpointLimits | None = None,
     ) -> None:
-        """Without a ``meter`` no tool costs anything."""
+        """Without a ``meter`` no tool costs anything; ``images`` draws for the built-in that does."""
         self._pool = McpPool(policy)
         self._caller = McpCaller(self._pool, call_timeout_s=call_timeout_s)
         self._meter = meter
@@ -71,7 +78,13 @@ class Broker:
         self.servers = McpServers(store, credentials, self._pool, self._caller)
         self.webhooks = WebhookDispatcher(policy, clock, endpoint_limits)
         self.review = review or ResultReview()
-        kinds = {"webhook": WebhookTools(self.registry, self.webhooks)}
+        builtin_store = BuiltinStore(db, vault, clock, self._operator.names)
+        self.builtins = BuiltinRegistration(builtin_store, credentials, policy)
+        self._builtin_tools = BuiltinTools(builtin_store, credentials, Services(clock, policy, images))
+        kinds: dict[str, RegisteredKind] = {
+            "webhook": WebhookTools(self.registry, self.webhooks),
+            BUILTIN: self._builtin_tools,
+        }
         self._resolver = ToolResolver(self.registry, kinds, self.servers, self._operator, connect_sessions)
 
     async def start(self) -> None:
@@ -80,6 +93,7 @@ class Broker:
     async def close(self) -> None:
         await self._pool.close()
         await self.webhooks.close()
+        await self._builtin_tools.close()
         await self.review.close()
 
     async def toolset(self, scope: ToolScope, selection: ToolSelection) -> Toolset:
@@ -129,6 +143,8 @@ class Broker:
         try:
             result = await tool.callee.call(call, CallContext(scope, payment, on_progress))
             return await self._reviewed(scope, tool, call, result)
+        except (PaymentRequired, RateLimited):  # of a built-in that spends by itself: nothing was done
+            raise
         except ConnectionRequired as need:
             provider = tool.display_name.partition("/")[0]
             try:

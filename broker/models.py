@@ -9,8 +9,10 @@ from kit.columns import big_int, json_column, reference
 
 
 class Tool(SQLModel, table=True):
-    """A webhook tool. Its signing secret is in the vault, and after a rotation the old one as well, which is
-    good until ``old_secret_until``. What a ``trusted`` tool says is not marked as data for the model."""
+    """A tool that an account registered: a webhook (``webhook_url``, its signing secret in the vault, and
+    after a rotation the old one as well, which is good until ``old_secret_until``), or a built-in
+    (``provider``, ``auth_mode``, and its configuration, of which the secrets are in the vault). What a
+    ``trusted`` tool says is not marked as data for the model."""
 
     __tablename__ = "tool"
     __table_args__ = (UniqueConstraint("account_id", "name"),)
@@ -21,14 +23,20 @@ class Tool(SQLModel, table=True):
     kind: str
     description: str
     input_schema: dict[str, Any] = Field(sa_column=json_column())
-    webhook_url: str
+    webhook_url: str | None = None
     timeout_ms: int
     idempotent: bool = False
     approval: str = "never"
     trusted: bool = False
-    secret_id: str
+    secret_id: str | None = None
     old_secret_id: str | None = None
     old_secret_until: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    provider: str | None = None
+    auth_mode: str | None = None
+    config: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    secret_config: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
+    """The names of the configured values that are in the vault."""
+    config_secret_id: str | None = None
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
 

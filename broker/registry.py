@@ -1,4 +1,5 @@
-"""The developer's webhook tools: create, read, change, delete. Secrets stay in the vault."""
+"""The tools that developers register: webhooks are created here, all are read and deleted. Secrets stay in
+the vault."""
 
 from typing import Any
 
@@ -12,7 +13,7 @@ from broker.signing import new_secret
 from broker.webhook import WebhookTarget
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import NotFound
+from kit.errors import InvalidRequest, NotFound
 from kit.ids import new_id
 from vault.store import SecretNotFound, Vault
 
@@ -112,18 +113,22 @@ class ToolRegistry:
     async def delete(self, account_id: str, tool_id: str) -> None:
         def write(session: Session) -> None:
             row = self._own(session, account_id, tool_id)
-            self._vault.forget(session, *filter(None, (row.secret_id, row.old_secret_id)))
+            secrets = (row.secret_id, row.old_secret_id, row.config_secret_id)
+            self._vault.forget(session, *filter(None, secrets))
             session.delete(row)
 
         await self._db.write(write)
 
     async def rotate_secret(self, account_id: str, tool_id: str, *, overlap_s: int) -> tuple[str, int | None]:
         """A new signing secret; returns it once, and until when (Unix milliseconds) the one before it is good
-        as well: for ``overlap_s``, or not at all. There are never more than two. Raises NotFound."""
+        as well: for ``overlap_s``, or not at all. There are never more than two. Raises NotFound,
+        InvalidRequest for a tool that has none."""
         secret = new_secret()
 
         def write(session: Session) -> int | None:
             row = self._own(session, account_id, tool_id)
+            if row.secret_id is None:
+                raise InvalidRequest(f"the tool {row.name} is a built-in: it has no signing secret")
             if row.old_secret_id is not None:
                 self._vault.forget(session, row.old_secret_id)
             row.old_secret_id, row.old_secret_until = None, None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from broker.calls import NeedsConnection, ToolScope, ToolSelection
+from broker.end_user import end_user_of
 from broker.models import McpServer, Tool
 from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
@@ -62,6 +63,8 @@ class ToolResolver:
         for wanted in selection.tools:
             row = next((row for row in registered if wanted in {row.id, row.name}), None)
             if row is not None:
+                if row.auth_mode == PER_USER:
+                    end_user_of(scope, f"the tool {row.name} acts")
                 bound.append(self._bind(row))
                 continue
             server_name, _, tool_name = wanted.partition("/")
@@ -107,9 +110,10 @@ class ToolResolver:
     async def _all(
         self, scope: ToolScope, registered: list[Tool], servers: list[McpServer]
     ) -> list[BoundTool]:
-        bound = [self._bind(row) for row in registered]
+        nobody = scope.end_user_id is None
+        bound = [self._bind(row) for row in registered if not (nobody and row.auth_mode == PER_USER)]
         for server in servers:
-            if scope.end_user_id is None and server.auth_mode == PER_USER:
+            if nobody and server.auth_mode == PER_USER:
                 continue
             try:
                 async with asyncio.timeout(DISCOVERY_WAIT_S):

@@ -6,7 +6,15 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolScope, ToolSelection, error_result
+from broker.calls import (
+    AnswersLater,
+    NeedsConnection,
+    ToolCall,
+    ToolResult,
+    ToolScope,
+    ToolSelection,
+    error_result,
+)
 from broker.exchange import Exchange
 from broker.metering import Payment
 from broker.schemas import (
@@ -14,10 +22,10 @@ from broker.schemas import (
     CallTool,
     CreateServer,
     CreateTool,
+    EditTool,
     RotateSecret,
     ServerPolicy,
     TestTool,
-    ToolFields,
     render_operator_server,
     render_server,
     render_tool,
@@ -43,8 +51,15 @@ def tool_routes(broker: Broker) -> APIRouter:
 
     @router.post("", status_code=201)
     async def create_tool(body: CreateTool, caller: Admin) -> dict[str, Any]:
+        if body.webhook_url is None:
+            assert body.provider is not None
+            columns = body.columns(chosen=True)
+            tool = await broker.builtins.create(
+                caller.account_id, body.provider, columns, auth_mode=body.auth_mode, config=body.config
+            )
+            return render_tool(tool)
         broker.policy.check_url(body.webhook_url, param="webhook_url")
-        tool, secret = await registry.create(caller.account_id, body.model_dump())
+        tool, secret = await registry.create(caller.account_id, body.columns(chosen=False))
         return {**render_tool(tool), "secret": secret}
 
     @router.get("")
@@ -60,21 +75,8 @@ def tool_routes(broker: Broker) -> APIRouter:
     async def call_tool(body: CallTool, caller: Standard, request: Request) -> Response:
         end_user_id = caller.acting_for(body.end_user_id)
         scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
-        toolset = await broker.toolset(scope, ToolSelection("explicit", (body.name,)))
-        safe_name = toolset.find_display(body.name) or next(iter(toolset.tools), None)
-        if toolset.required or safe_name is None or len(toolset.tools) > 1:
-            if toolset.required:
-                raise _connection_required(toolset.required[0])
-            if not toolset.tools and toolset.withheld:
-                raise _withheld(next(iter(toolset.withheld.values())))
-            raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
-        call = ToolCall(new_id("call"), safe_name, body.input, created_at=broker.clock.now_ms())
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
-        result, nanos = await broker.call(scope, toolset, call, payment)
-        if isinstance(result, NeedsConnection):
-            raise _connection_required(result)
-        if isinstance(result, AnswersLater):
-            result = error_result(ONLY_IN_TURNS, result.record)
+        result, nanos = await _called(broker, scope, body.name, body.input, payment)
         cost = {} if nanos is None else {"cost_micros": micros(nanos)}
         answer = {
             "tool": body.name,
@@ -92,10 +94,17 @@ def tool_routes(broker: Broker) -> APIRouter:
         return render_tool(await registry.get(caller.account_id, tool_id))
 
     @router.patch("/{tool_id}")
-    async def edit_tool(tool_id: str, body: ToolFields, caller: Admin) -> dict[str, Any]:
+    async def edit_tool(tool_id: str, body: EditTool, caller: Admin) -> dict[str, Any]:
         if body.webhook_url is not None:
             broker.policy.check_url(body.webhook_url, param="webhook_url")
-        changes = body.model_dump(exclude_none=True)
+        changes = body.model_dump(exclude_none=True, exclude={"config", "provider", "auth_mode"})
+        row = await registry.get(caller.account_id, tool_id)
+        if row.provider is not None:
+            if body.webhook_url is not None:
+                raise InvalidRequest("webhook_url: a built-in tool has none", param="webhook_url")
+            return render_tool(await broker.builtins.edit(row, changes, body.config))
+        if body.config is not None:
+            raise InvalidRequest("config: only built-in tools have one", param="config")
         return render_tool(await registry.edit(caller.account_id, tool_id, changes))
 
     @router.delete("/{tool_id}")
@@ -110,11 +119,16 @@ def tool_routes(broker: Broker) -> APIRouter:
         return {"id": tool_id, "secret": secret, "rotation_overlap_until": until}
 
     @router.post("/{tool_id}/test")
-    async def test_tool(tool_id: str, body: TestTool, caller: Admin) -> dict[str, Any]:
+    async def test_tool(tool_id: str, body: TestTool, caller: Admin, request: Request) -> dict[str, Any]:
         tool = await registry.get(caller.account_id, tool_id)
         exchange = Exchange()
         call = ToolCall(new_id("test"), tool.name, body.input, created_at=broker.clock.now_ms())
         scope = ToolScope(caller.account_id, body.end_user_id)
+        if tool.provider is not None:
+            payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
+            tried, _ = await _called(broker, scope, tool.name, body.input, payment)
+            shown = {"output": tried.output, "is_error": tried.is_error, "dispatch": tried.record}
+            return {**shown, "request": None, "response": None}
         invalid = broker.check_arguments(tool.name, tool.input_schema, call)
         result = invalid or await broker.webhooks.test(await registry.target(tool), scope, call, exchange)
         if isinstance(result, AnswersLater):
@@ -127,6 +141,28 @@ def tool_routes(broker: Broker) -> APIRouter:
         }
 
     return router
+
+
+async def _called(
+    broker: Broker, scope: ToolScope, name: str, arguments: dict[str, Any], payment: Payment
+) -> tuple[ToolResult, int | None]:
+    """Call one tool outside of a turn; with what it cost in nano-USD, None if it has no price. Raises
+    InvalidRequest, Conflict (``connection_required``), and what ``Broker.call`` does."""
+    toolset = await broker.toolset(scope, ToolSelection("explicit", (name,)))
+    safe_name = toolset.find_display(name) or next(iter(toolset.tools), None)
+    if toolset.required or safe_name is None or len(toolset.tools) > 1:
+        if toolset.required:
+            raise _connection_required(toolset.required[0])
+        if not toolset.tools and toolset.withheld:
+            raise _withheld(next(iter(toolset.withheld.values())))
+        raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
+    call = ToolCall(new_id("call"), safe_name, arguments, created_at=broker.clock.now_ms())
+    result, nanos = await broker.call(scope, toolset, call, payment)
+    if isinstance(result, NeedsConnection):
+        raise _connection_required(result)
+    if isinstance(result, AnswersLater):
+        result = error_result(ONLY_IN_TURNS, result.record)
+    return result, nanos
 
 
 def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:

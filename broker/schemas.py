@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from broker.builtins.catalog import known as known_builtin
 from broker.metering import PriceOf
 from broker.models import McpServer, McpTool, Tool
 from broker.names import MODEL_NAME, SERVER_NAME
 from broker.policy import Approval, allowed, as_approval, policy_of
 from broker.schema import check_schema
 from broker.tool import BoundTool
-from kit.errors import InvalidRequest, Unsupported
+from kit.errors import InvalidRequest
 from kit.money import usd_text
 from kit.request_body import RequestBody
 
@@ -34,13 +35,7 @@ class ToolFields(RequestBody):
     idempotent: bool | None = None
     approval: Approval | None = None
     trusted: bool | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, body: Any) -> Any:
-        if isinstance(body, dict) and body.get("provider") is not None:
-            raise Unsupported("provider: built-in tools are not available yet", param="provider")
-        return body
+    config: dict[str, Any] | None = None
 
     @field_validator("name")
     @classmethod
@@ -57,14 +52,46 @@ class ToolFields(RequestBody):
 
 
 class CreateTool(ToolFields):
+    """A webhook by its ``webhook_url``, or a built-in by its ``provider``."""
+
     name: str = Field(min_length=1, max_length=64)
-    webhook_url: str = Field(max_length=2000)
     description: str = Field(default="", max_length=MAX_DESCRIPTION)
     input_schema: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
     timeout_ms: int = Field(default=30_000, ge=100, le=MAX_TIMEOUT_MS)
     idempotent: bool = False
     approval: Approval = "never"
     trusted: bool = False
+    provider: str | None = Field(default=None, max_length=100)
+    auth_mode: Literal["tenant", "per_user"] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> "CreateTool":
+        if (self.provider is None) == (self.webhook_url is None):
+            raise InvalidRequest(
+                "webhook_url: expected where the tool is called, or else a provider of GET /v1/builtins",
+                param="webhook_url",
+            )
+        if self.provider is None and (self.config is not None or self.auth_mode is not None):
+            raise InvalidRequest("config and auth_mode: only built-in tools have them", param="config")
+        return self
+
+    def columns(self, *, chosen: bool) -> dict[str, Any]:
+        """The columns of Tool; ``chosen``: only those that the request named."""
+        names = {"name", "description", "input_schema", "timeout_ms", "idempotent", "approval", "trusted"}
+        names |= {"webhook_url"}
+        return self.model_dump(include=names & self.model_fields_set if chosen else names)
+
+
+class EditTool(ToolFields):
+    provider: Any = None
+    auth_mode: Any = None
+
+    @model_validator(mode="after")
+    def _stays_what_it_is(self) -> "EditTool":
+        for name in ("provider", "auth_mode"):
+            if getattr(self, name) is not None:
+                raise InvalidRequest(f"{name}: cannot be changed; register another tool", param=name)
+        return self
 
 
 class RotateSecret(RequestBody):
@@ -174,7 +201,7 @@ class CreateServer(ServerPolicy):
 
 
 def render_tool(tool: Tool) -> dict[str, Any]:
-    """A tool as the wire shows it; never its secret."""
+    """A tool as the wire shows it; never its secrets."""
     return {
         "id": tool.id,
         "object": "tool",
@@ -182,7 +209,9 @@ def render_tool(tool: Tool) -> dict[str, Any]:
         "kind": tool.kind,
         "description": tool.description,
         "input_schema": tool.input_schema,
-        "webhook_url": tool.webhook_url,
+        **(
+            {"webhook_url": tool.webhook_url} if tool.provider is None else _builtin_part(tool.provider, tool)
+        ),
         "timeout_ms": tool.timeout_ms,
         "idempotent": tool.idempotent,
         "approval": tool.approval,
@@ -190,6 +219,19 @@ def render_tool(tool: Tool) -> dict[str, Any]:
         "rotation_overlap_until": tool.old_secret_until,
         "created_at": tool.created_at,
         "updated_at": tool.updated_at,
+    }
+
+
+def _builtin_part(provider: str, tool: Tool) -> dict[str, Any]:
+    """``secret_config`` names the configured values that nobody can read back."""
+    builtin = known_builtin(provider)
+    own_schema = builtin.input_schema if builtin is not None else {"type": "object"}
+    return {
+        "input_schema": tool.input_schema or own_schema,
+        "provider": provider,
+        "auth_mode": tool.auth_mode,
+        "config": tool.config or {},
+        "secret_config": tool.secret_config or [],
     }
 
 

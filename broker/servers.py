@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from broker.calls import Progress, ToolCall, ToolResult, ToolScope
+from broker.end_user import end_user_of
 from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
 from broker.mcp_connection import McpTarget
 from broker.mcp_listing import Listing, SkippedTool
@@ -113,13 +114,8 @@ class McpServers:
 
     def require_end_user(self, server: McpServer, scope: ToolScope) -> str | None:
         """The end user that a call acts as. Raises InvalidRequest if one is needed and there is none."""
-        if server.auth_mode == PER_USER and scope.end_user_id is None:
-            raise InvalidRequest(
-                f"the tools of {server.name} act as an end user, and there is none here; "
-                "send an end_user_id (for a turn: create the thread with one)",
-                code="end_user_required",
-                param="end_user_id",
-            )
+        if server.auth_mode == PER_USER:
+            return end_user_of(scope, f"the tools of {server.name} act")
         return scope.end_user_id
 
     async def _probe(self, new: NewServer) -> Listing | None:

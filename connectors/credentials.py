@@ -22,7 +22,7 @@ from connectors.connections import API_KEY, OAUTH, Connections
 from connectors.http import OAuthHttp
 from connectors.models import Connection
 from connectors.oauth import OAuthFailed, Tokens, refresh, token_target
-from connectors.registry import ConnectorRegistry
+from connectors.registry import ConnectorRegistry, ConnectorTarget
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, UpstreamFailed
@@ -112,6 +112,10 @@ class Credentials:
         self._refreshing.add(task)
         task.add_done_callback(self._refreshed_or_failed)
         return await asyncio.shield(task)
+
+    async def target(self, account_id: str, connector: str) -> ConnectorTarget:
+        """What a connector's name stands for. Raises NotFound."""
+        return await self._registry.get(account_id, connector)
 
     def _expires_soon(self, row: Connection) -> bool:
         return row.expires_at is not None and row.expires_at - REFRESH_EARLY_MS <= self._clock.now_ms()

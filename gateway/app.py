@@ -10,6 +10,7 @@ from sqlmodel import select
 from starlette.types import ASGIApp
 
 from broker.broker import Broker
+from broker.builtins.routes import builtin_routes
 from broker.endpoints import EndpointLimits
 from broker.mcp_connection import StdioServer
 from broker.result_policy import BadPolicy
@@ -55,6 +56,7 @@ from gateway.inference.routes import model_routes
 from gateway.inference.routing import Router
 from gateway.inference.search_embeddings import SETTING, SearchEmbeddings
 from gateway.inference.stand_ins import build_catalogs
+from gateway.inference.tool_images import ToolImages
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.jobs.jobs import Jobs
@@ -121,6 +123,12 @@ class App:
         self.roller = Roller(db, clock)
         terms = AccountTerms(db, clock, usual_markup=settings.markup)
 
+        self._upstream = Upstream()
+        self.metrics = CollectorRegistry()
+        router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
+        catalogs = build_catalogs(settings, providers, sim_url, clock)
+        self.inference = Inference(catalogs, self.billing, router, terms)
+
         self._catalog = catalog
         public_url = settings.resolved_public_url
         self._oauth_http = http = OAuthHttp(policy)
@@ -143,15 +151,11 @@ class App:
                 for name, own in settings.mcp_servers.items()
             },
             meter=ToolMeter(ToolPrices(settings.tool_usd), self.billing, terms),
+            images=ToolImages(db, self.inference, self.keys),
             review=_review(settings),
             endpoint_limits=EndpointLimits(per_endpoint=settings.max_calls_per_webhook),
         )
 
-        self._upstream = Upstream()
-        self.metrics = CollectorRegistry()
-        router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
-        catalogs = build_catalogs(settings, providers, sim_url, clock)
-        self.inference = Inference(catalogs, self.billing, router, terms)
         self.twins = Twins(db, clock, credit_usd=settings.test_credit_usd, possible=catalogs.test is not None)
         self.engine = TurnEngine(
             db,
@@ -368,6 +372,7 @@ class App:
             response_routes(self.responses),
             conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
+            builtin_routes(),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
             connect_pages(

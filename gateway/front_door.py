@@ -13,7 +13,9 @@ from kit.caller import Caller
 from kit.errors import AuthenticationFailed
 from kit.ids import new_uuid
 
-PUBLIC_PATHS = frozenset({"/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/billing/credits"})
+PUBLIC_PATHS = frozenset(
+    {"/v1/builtins", "/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/billing/credits"}
+)
 """Paths below ``/v1`` without an API key: open, or with an authentication of their own."""
 
 SIGNED_PATH = re.compile(r"/v1/tools/[^/]+/results/[^/]+")
