@@ -85,7 +85,7 @@ class Rig:
         )
 
     async def call(
-        self, name: str, arguments: dict[str, object] | None = None, scope: ToolScope | None = None
+        self, name: str, arguments: Mapping[str, object] | None = None, scope: ToolScope | None = None
     ) -> ToolResult:
         """Resolve one tool by its full name and call it; it must not ask for a connection."""
         result = await self.ask(name, arguments, scope)
@@ -93,7 +93,7 @@ class Rig:
         return result
 
     async def ask(
-        self, name: str, arguments: dict[str, object] | None = None, scope: ToolScope | None = None
+        self, name: str, arguments: Mapping[str, object] | None = None, scope: ToolScope | None = None
     ) -> ToolResult | NeedsConnection:
         scope = scope or ToolScope(ACME)
         toolset = await self.broker.toolset(scope, ToolSelection("explicit", (name,)))
@@ -102,7 +102,7 @@ class Rig:
         safe_name = toolset.find_display(name)
         assert safe_name is not None
         result = await self.broker.dispatch(
-            scope, toolset, ToolCall(new_id("call"), safe_name, arguments or {}, created_at=7), free()
+            scope, toolset, ToolCall(new_id("call"), safe_name, dict(arguments or {}), created_at=7), free()
         )
         assert not isinstance(result, AnswersLater)
         return result
