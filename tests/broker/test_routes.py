@@ -124,7 +124,6 @@ BAD_TOOLS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"webhook_url": "https://[::1"}, 400, "webhook_url", "cannot be"),
     ({"webhook_url": "https://a b/"}, 400, "webhook_url", "spaces"),
     ({"timeout_ms": 120_001}, 400, "timeout_ms", "120000"),
-    ({"provider": "qlaud-builtin/http-call"}, 422, "provider", "available yet"),
     ({"approval": "sometimes"}, 400, "approval", "first_use"),
 ]
 
