@@ -37,11 +37,11 @@ async def test_the_least_recently_used_makes_room() -> None:
         for user in ("ada", "bob", "ada", "cyd"):
             await add(caller, at(box, user))
         assert len(pool) == 2
-        box.methods.clear()
-        await add(caller, at(box, "ada"))
-        assert box.methods == ["POST tools/call"]
+        async with pool.lend(at(box, "ada")) as kept, pool.lend(at(box, "cyd")) as newest:
+            assert kept.calls == 2 and newest.calls == 1
         await add(caller, at(box, "bob"))
-        assert box.methods[1] == "POST server/discover"
+        async with pool.lend(at(box, "bob")) as again:
+            assert again.calls == 1 and len(pool) == 2
 
 
 async def test_a_connection_in_use_does_not_make_room() -> None:
@@ -83,7 +83,8 @@ async def test_a_retired_connection_is_closed_after_its_last_call() -> None:
         assert len(pool) == 0
         assert (await slow).output == {"result": "done"}
         await add(caller, at(box, "ada"))
-        assert box.methods.count("POST server/discover") == 2
+        async with pool.lend(at(box, "ada")) as fresh:
+            assert fresh.calls == 1
 
 
 async def test_closing_the_pool_ends_calls_that_run() -> None:
