@@ -59,6 +59,25 @@ async def test_a_connection_in_use_does_not_make_room() -> None:
         assert (await slow).output == {"result": "done"}
 
 
+async def test_an_account_takes_only_its_own_places() -> None:
+    def of(account: str, user: str) -> McpTarget:
+        return McpTarget(("server", f"{account}-{user}"), box.base_url, account_id=account)
+
+    pool = McpPool(LOOPBACK, max_connections=10, max_per_account=2)
+    caller = McpCaller(pool, call_timeout_s=20)
+    async with toolbox() as box:
+        for target in (of("acme", "ada"), of("zeta", "zoe"), of("acme", "bob"), of("acme", "cyd")):
+            await add(caller, target)
+        assert len(pool) == 3
+        async with pool.lend(of("zeta", "zoe")) as kept, pool.lend(of("acme", "ada")) as opened_again:
+            assert kept.calls == 1 and opened_again.calls == 0
+            async with pool.lend(of("acme", "bob")):
+                with pytest.raises(McpUnavailable, match="this account has too many"):
+                    async with pool.lend(of("acme", "dan")):
+                        pass
+        await pool.close()
+
+
 async def test_idle_connections_are_closed_and_busy_ones_kept() -> None:
     async with toolbox() as box, pooled(idle_s=0) as (pool, caller):
         await add(caller, at(box, "ada"))

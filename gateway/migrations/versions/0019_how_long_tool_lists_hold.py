@@ -1,13 +1,13 @@
 """Tool lists of MCP servers: how long one holds, and whether it is the same for everybody
 
-Revision: 0019, after 0016
+Revision: 0019, after 0017
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0019"
-down_revision = "0016"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
