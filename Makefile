@@ -63,6 +63,7 @@ bench: $(DEV)
 	$(BIN)/python -m bench.context
 	$(BIN)/python -m bench.vault
 	$(BIN)/python -m bench.webhook_dispatch
+	$(BIN)/python -m bench.mcp_dispatch
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv

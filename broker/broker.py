@@ -22,8 +22,8 @@ from broker.calls import (
 )
 from broker.endpoints import EndpointLimits
 from broker.mcp_call import CALL_TIMEOUT_S, McpCaller
-from broker.mcp_connection import StdioServer
 from broker.mcp_pool import McpPool
+from broker.mcp_stdio import StdioServer
 from broker.metering import Payment, PriceOf, ToolMeter
 from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
@@ -75,7 +75,8 @@ class Broker:
         self.clock = clock
         self.registry = ToolRegistry(db, vault, clock, self._operator.names)
         store = ServerStore(db, vault, clock, self._operator.names)
-        self.servers = McpServers(store, credentials, self._pool, self._caller)
+        self.servers = McpServers(store, credentials, self._pool, self._caller, clock)
+        self._pool.on_change(self._list_changed)
         self.webhooks = WebhookDispatcher(policy, clock, endpoint_limits)
         self.review = review or ResultReview()
         builtin_store = BuiltinStore(db, vault, clock, self._operator.names)
@@ -91,6 +92,7 @@ class Broker:
         self._pool.start()
 
     async def close(self) -> None:
+        await self.servers.close()
         await self._pool.close()
         await self.webhooks.close()
         await self._builtin_tools.close()
@@ -103,6 +105,10 @@ class Broker:
     async def operator_tools(self) -> dict[str, list[BoundTool]]:
         """The tools of each of the operator's servers; none of one that cannot be asked at the moment."""
         return await self._resolver.operator_tools()
+
+    def _list_changed(self, key: tuple[str, str]) -> None:
+        self.servers.list_changed(*key)
+        self._operator.list_changed(key[0])
 
     async def prices(self, account_id: str) -> PriceOf:
         """What an account pays for a call of each of the operator's tools."""
@@ -148,7 +154,7 @@ class Broker:
         except ConnectionRequired as need:
             provider = tool.display_name.partition("/")[0]
             try:
-                return await self._resolver.connect_link(scope, need.connector, provider)
+                return await self._resolver.connect_link(scope, need, provider)
             except HeddleError as error:
                 code, message = error.code, error.message
         except HeddleError as error:

@@ -43,7 +43,9 @@ class Tool(SQLModel, table=True):
 
 class McpServer(SQLModel, table=True):
     """An MCP server. ``tenant``: the developer's own credentials for everybody; ``per_user``: each end
-    user's own connection."""
+    user's own connection. ``shared_tools``: the developer says that its tools are the same for all of them;
+    ``tools_public``: the server says so, or lists them without credentials; ``tools_ttl_ms``: how long it
+    says that its list holds."""
 
     __tablename__ = "mcp_server"
     __table_args__ = (UniqueConstraint("account_id", "name"),)
@@ -62,9 +64,17 @@ class McpServer(SQLModel, table=True):
     pin: bool = False
     """Its tools are used only with the definitions that were approved."""
     allow_sampling: bool = False
+    shared_tools: bool = False
+    tools_public: bool = False
+    tools_ttl_ms: int | None = Field(default=None, sa_column=big_int(nullable=True))
     discovered_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
+
+    @property
+    def has_shared_tools(self) -> bool:
+        """Whether the tools that are stored may be shown to every end user of the account."""
+        return self.auth_mode == "tenant" or self.shared_tools or self.tools_public
 
 
 class McpTool(SQLModel, table=True):

@@ -1,7 +1,6 @@
 """Which tools there are for whom: from what a turn asks for to the toolset it works with."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -11,16 +10,12 @@ from broker.models import McpServer, Tool
 from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
 from broker.server_store import PER_USER
-from broker.servers import McpServers
+from broker.servers import DISCOVERY_WAIT_S, McpServers
 from broker.tool import BoundTool
 from broker.toolset import Toolset
 from connectors.connect import ConnectSessions
 from connectors.credentials import ConnectionRequired
 from kit.errors import HeddleError, InvalidRequest
-
-logger = logging.getLogger("heddle.broker")
-
-DISCOVERY_WAIT_S = 5.0
 
 
 class RegisteredKind(Protocol):
@@ -75,7 +70,7 @@ class ToolResolver:
                 tools = await self._named(scope, server_name, server)
             except ConnectionRequired as need:
                 assert server is not None
-                required[need.connector] = await self.connect_link(scope, need.connector, server.name)
+                required[need.connector] = await self.connect_link(scope, need, server.name)
                 continue
             chosen = [
                 tool for tool in tools if not tool_name or tool.display_name.partition("/")[2] == tool_name
@@ -85,11 +80,16 @@ class ToolResolver:
             bound += chosen
         return Toolset.build(bound, tuple(required.values()))
 
-    async def connect_link(self, scope: ToolScope, connector: str, display_name: str) -> NeedsConnection:
+    async def connect_link(
+        self, scope: ToolScope, need: ConnectionRequired, display_name: str
+    ) -> NeedsConnection:
         """A link by which the scope's end user connects an account. Raises InvalidRequest, NotFound."""
         assert scope.end_user_id is not None
-        link = await self._connect_sessions.create(scope.account_id, connector, scope.end_user_id)
-        return NeedsConnection(connector, display_name, link.connect_url, link.expires_at)
+        scopes = list(need.scopes) or None
+        link = await self._connect_sessions.create(
+            scope.account_id, need.connector, scope.end_user_id, scopes=scopes
+        )
+        return NeedsConnection(need.connector, display_name, link.connect_url, link.expires_at)
 
     async def operator_tools(self) -> dict[str, list[BoundTool]]:
         """The tools of each of the operator's servers; none of one that cannot be asked at the moment."""
@@ -112,14 +112,10 @@ class ToolResolver:
     ) -> list[BoundTool]:
         nobody = scope.end_user_id is None
         bound = [self._bind(row) for row in registered if not (nobody and row.auth_mode == PER_USER)]
-        for server in servers:
-            if nobody and server.auth_mode == PER_USER:
-                continue
-            try:
-                async with asyncio.timeout(DISCOVERY_WAIT_S):
-                    bound += await self._of_server(scope, server)
-            except (HeddleError, TimeoutError) as problem:
-                logger.info("MCP server %s is left out of a turn: %s", server.id, type(problem).__name__)
+        usable = [server for server in servers if not (nobody and server.auth_mode == PER_USER)]
+        seen = await asyncio.gather(*(self._servers.tools_seen_by(server, scope) for server in usable))
+        for server, tools in zip(usable, seen, strict=True):
+            bound += self._servers.bind(server, tools)
         own = {server.name for server in servers}
         for name in sorted(self._operator.names - own):
             try:
@@ -134,11 +130,8 @@ class ToolResolver:
         return await self._operator.tools(name)
 
     async def _of_server(self, scope: ToolScope, server: McpServer) -> list[BoundTool]:
-        """Discovers them if no end user has connected before. Raises ConnectionRequired."""
-        self._servers.require_end_user(server, scope)
-        if server.discovered_at is None:
-            await self._servers.refresh(server, scope)
-        return self._servers.bind(server, await self._servers.tools(server))
+        """Raises ConnectionRequired if they cannot be known before this end user has connected."""
+        return self._servers.bind(server, await self._servers.tools_for(server, scope))
 
 
 def _unknown(name: str) -> InvalidRequest:

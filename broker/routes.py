@@ -1,5 +1,6 @@
 """Tools and MCP servers over HTTP."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from broker.calls import (
 )
 from broker.exchange import Exchange
 from broker.metering import Payment
+from broker.models import McpServer, McpTool
 from broker.schemas import (
     ApproveTools,
     CallTool,
@@ -31,11 +33,12 @@ from broker.schemas import (
     render_tool,
 )
 from broker.server_store import PER_USER, NewServer
+from broker.servers import McpServers
 from broker.tool import BoundTool
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.connect import check_values
 from connectors.url_template import BadUrlValue
-from kit.caller import Admin, Standard
+from kit.caller import Admin, Caller, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound
 from kit.ids import new_id
 from kit.money import micros
@@ -181,7 +184,8 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     async def list_servers(caller: Standard) -> dict[str, Any]:
         rows = await servers.store.all(caller.account_id)
         tools = await servers.store.tools(*(row.id for row in rows))
-        data = [render_server(row, tools[row.id]) for row in rows]
+        visible = await asyncio.gather(*(_visible(servers, row, tools[row.id], caller) for row in rows))
+        data = [render_server(row, seen) for row, seen in zip(rows, visible, strict=True)]
         own, price_of = {row.name for row in rows}, await broker.prices(caller.account_id)
         operators = [
             render_operator_server(name, offered, price_of)
@@ -194,7 +198,7 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     @router.get("/mcp-servers/{server_id}")
     async def get_server(server_id: str, caller: Standard) -> dict[str, Any]:
         row = await servers.store.get(caller.account_id, server_id)
-        return render_server(row, await servers.tools(row))
+        return render_server(row, await _visible(servers, row, await servers.tools(row), caller))
 
     @router.patch("/mcp-servers/{server_id}")
     async def edit_server(server_id: str, body: ServerPolicy, caller: Admin) -> dict[str, Any]:
@@ -242,6 +246,15 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
         return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
 
     return router
+
+
+async def _visible(
+    servers: McpServers, server: McpServer, tools: list[McpTool], caller: Caller
+) -> list[McpTool]:
+    """A key that is bound to an end user sees that user's own tools, never what may be another one's."""
+    if caller.end_user_id is None or server.has_shared_tools:
+        return tools
+    return await servers.tools_seen_by(server, ToolScope(caller.account_id, caller.end_user_id))
 
 
 def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:

@@ -17,11 +17,19 @@ from kit.money import usd_text
 from kit.request_body import RequestBody
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, section 5.6.2
-OWN_HEADERS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
+OWN_HEADERS = {
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+}
 MAX_DESCRIPTION = 10_000
 MAX_TIMEOUT_MS = 120_000
 MAX_RULES = 200
-POLICY_COLUMNS = {"approval", "pin", "allow_sampling"}
+POLICY_COLUMNS = {"approval", "pin", "allow_sampling", "shared_tools"}
 DEFAULT_OVERLAP_S = 24 * 60 * 60
 MAX_OVERLAP_S = 30 * 24 * 60 * 60
 
@@ -137,6 +145,7 @@ class ServerPolicy(RequestBody):
     timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
     pin: bool | None = None
     allow_sampling: bool | None = None
+    shared_tools: bool | None = None
     auth_headers: dict[str, str] | None = Field(default=None, max_length=20)
 
     @property
@@ -248,6 +257,7 @@ def render_server(server: McpServer, tools: list[McpTool]) -> dict[str, Any]:
         "pin": server.pin,
         "allow_sampling": server.allow_sampling,
         "tool_rules": server.tool_rules,
+        "shared_tools": server.has_shared_tools,
         "discovered_at": server.discovered_at,
         "tools": [_render_server_tool(server, tool) for tool in tools],
         "created_at": server.created_at,

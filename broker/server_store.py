@@ -32,7 +32,7 @@ class NewServer:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Columns of McpServer that say what is allowed: approval, tool_rules, timeout_ms, pin,
-    allow_sampling."""
+    allow_sampling, shared_tools."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,22 @@ class ServerStore:
         headers: dict[str, str] = msgspec.json.decode(opened)
         return headers
 
-    async def store_tools(self, server: McpServer, listed: list[ListedTool]) -> ToolChanges:
-        """Replace what is known of a server's tools. Raises NotFound if the server is gone."""
-        return await self._db.write(lambda session: self._store_tools(session, server, listed))
+    async def store_tools(
+        self, server: McpServer, listed: list[ListedTool], *, public: bool = False, ttl_ms: int | None = None
+    ) -> ToolChanges:
+        """Replace what is known of a server's tools. Raises NotFound if the server is gone.
+
+        ``public``: they are the same for every end user.
+        """
+
+        def write(session: Session) -> ToolChanges:
+            changes = self._store_tools(session, server, listed)
+            row = session.get_one(McpServer, server.id)
+            row.tools_public, row.tools_ttl_ms = public, ttl_ms
+            session.add(row)
+            return changes
+
+        return await self._db.write(write)
 
     def _insert(self, session: Session, account_id: str, new: NewServer) -> McpServer:
         claim_name(session, account_id, new.name, self._reserved)
@@ -197,17 +210,8 @@ class ServerStore:
             row = known.pop(tool.name, None)
             if row is None:
                 changes.added.append(tool.name)
-                row = McpTool(
-                    id=new_id("mtool"),
-                    account_id=server.account_id,
-                    server_id=server.id,
-                    name=tool.name,
-                    description="",
-                    input_schema={},
-                    definition_sha256="",
-                    approved_sha256=digest if first or not current.pin else None,
-                    created_at=now,
-                )
+                row = tool_row(server, tool, now)
+                row.approved_sha256 = digest if first or not current.pin else None
             elif row.definition_sha256 != digest:
                 changes.changed.append(tool.name)
                 row.changed_at = now
@@ -223,6 +227,21 @@ class ServerStore:
             told = {"id": server.id, "name": server.name, "pinned": current.pin, **asdict(changes)}
             record_event(session, server.account_id, "mcp_server.tools_changed", told, now_ms=now)
         return changes
+
+
+def tool_row(server: McpServer, tool: ListedTool, now_ms: int) -> McpTool:
+    return McpTool(
+        id=new_id("mtool"),
+        account_id=server.account_id,
+        server_id=server.id,
+        name=tool.name,
+        description=tool.description,
+        input_schema=tool.input_schema,
+        retry_safe=tool.retry_safe,
+        definition_sha256=definition_digest(tool.name, tool.description, tool.input_schema, tool.retry_safe),
+        details=tool.details,
+        created_at=now_ms,
+    )
 
 
 def _locked(session: Session, server: McpServer) -> McpServer:

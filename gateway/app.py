@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from broker.broker import Broker
 from broker.builtins.routes import builtin_routes
 from broker.endpoints import EndpointLimits
-from broker.mcp_connection import StdioServer
+from broker.mcp_stdio import StdioServer
 from broker.result_policy import BadPolicy
 from broker.result_review import ResultReview
 from broker.routes import mcp_server_routes, tool_routes

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
+from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
+from broker.mcp_failures import McpCallFailed, Unauthorized
 from broker.mcp_pool import McpPool
 from broker.webhook import WebhookDispatcher
 from connectors.http import OAuthHttp

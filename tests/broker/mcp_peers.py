@@ -67,6 +67,12 @@ def build_toolbox(box: Toolbox) -> ASGIApp:
         return "counted"
 
     @server.tool()
+    async def grow(ctx: Context[Any, Any]) -> str:
+        """Says that the list of tools changed."""
+        await ctx.notify_tools_changed()
+        return "grown"
+
+    @server.tool()
     def flood(size: int) -> str:
         """A long text."""
         return "x" * size

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from broker.broker import Broker
 from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
-from broker.mcp_connection import StdioServer
+from broker.mcp_stdio import StdioServer
 from broker.metering import Payment
 from broker.server_store import NewServer
 from broker.servers import Registered
@@ -78,10 +78,14 @@ class Rig:
         account: str = ACME,
         *,
         auth_mode: str = "tenant",
+        shared_tools: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> Registered:
         return await self.broker.servers.create(
-            account, NewServer(name, url, auth_mode, headers=dict(headers or {}))
+            account,
+            NewServer(
+                name, url, auth_mode, headers=dict(headers or {}), policy={"shared_tools": shared_tools}
+            ),
         )
 
     async def call(
@@ -110,9 +114,14 @@ class Rig:
     async def connect(
         self, connector: str, end_user_id: str, *, vendor_user: str, account: str = ACME
     ) -> None:
-        """What an end user's browser does with a connect link, from the link to the callback."""
+        """Connect an end user's account, asked by nobody."""
         link = await self.sessions.create(account, connector, end_user_id)
-        session, target = await self.sessions.look_up(link.connect_url.rpartition("/")[2])
+        await self.approve(link.connect_url, vendor_user=vendor_user)
+
+    async def approve(self, connect_url: str, *, vendor_user: str) -> set[str]:
+        """What an end user's browser does with a connect link, from the link to the callback; what scopes
+        the vendor was asked for."""
+        session, target = await self.sessions.look_up(connect_url.rpartition("/")[2])
         vendor_url = await self.sessions.authorize(session, target, "this browser")
         async with httpx.AsyncClient(follow_redirects=False) as browser:
             consent = await browser.get(vendor_url)
@@ -127,6 +136,7 @@ class Rig:
             iss=query.get("iss", [None])[0],
         )
         assert end.status == "connected", end.problem
+        return set(parse_qs(urlsplit(vendor_url).query).get("scope", [""])[0].split())
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from broker.broker import Broker
 from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
-from broker.mcp_connection import StdioServer
+from broker.mcp_stdio import StdioServer
 from broker.server_store import NewServer
 from connectors.catalog import Catalog
 from connectors.clients import OAuthClients
@@ -111,7 +111,7 @@ async def bench_on(
             clock=clock,
             policy=policy,
             operator_servers=operator_servers or {},
-            call_timeout_s=1.0,
+            call_timeout_s=2.0,
         )
         await broker.start()
         stack.push_async_callback(broker.close)

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from broker.calls import ToolResult
-from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
+from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
+from broker.mcp_failures import McpCallFailed, Unauthorized
 from broker.mcp_pool import McpPool
 from kit.outbound import OutboundPolicy
 from tests.broker.mcp_peers import Toolbox, toolbox
@@ -188,7 +189,8 @@ async def test_a_refused_connection_does_not_fail_the_call_beside_it(caller: Mcp
         assert (await slow).output == {"result": "done"}
 
 
-async def test_an_oversize_answer_does_not_fail_the_call_beside_it(caller: McpCaller) -> None:
+async def test_an_oversize_answer_does_not_fail_the_call_beside_it(pool: McpPool) -> None:
+    caller = McpCaller(pool, call_timeout_s=20)
     async with toolbox() as box:
         slow = asyncio.create_task(caller.call_tool(at(box), "slow", {"seconds": 0.6}, retry_safe=False))
         await until(lambda: box.calls == ["slow"])

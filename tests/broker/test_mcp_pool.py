@@ -37,11 +37,11 @@ async def test_the_least_recently_used_makes_room() -> None:
         for user in ("ada", "bob", "ada", "cyd"):
             await add(caller, at(box, user))
         assert len(pool) == 2
-        box.methods.clear()
-        await add(caller, at(box, "ada"))
-        assert box.methods == ["POST tools/call"]
+        async with pool.lend(at(box, "ada")) as kept, pool.lend(at(box, "cyd")) as newest:
+            assert kept.calls == 2 and newest.calls == 1
         await add(caller, at(box, "bob"))
-        assert box.methods[1] == "POST server/discover"
+        async with pool.lend(at(box, "bob")) as again:
+            assert again.calls == 1 and len(pool) == 2
 
 
 async def test_a_connection_in_use_does_not_make_room() -> None:
@@ -57,6 +57,25 @@ async def test_a_connection_in_use_does_not_make_room() -> None:
         refused = await caller.call_tool(at(box, "bob"), "add", {"a": 1, "b": 1}, retry_safe=True)
         assert refused.is_error
         assert (await slow).output == {"result": "done"}
+
+
+async def test_an_account_takes_only_its_own_places() -> None:
+    def of(account: str, user: str) -> McpTarget:
+        return McpTarget(("server", f"{account}-{user}"), box.base_url, account_id=account)
+
+    pool = McpPool(LOOPBACK, max_connections=10, max_per_account=2)
+    caller = McpCaller(pool, call_timeout_s=20)
+    async with toolbox() as box:
+        for target in (of("acme", "ada"), of("zeta", "zoe"), of("acme", "bob"), of("acme", "cyd")):
+            await add(caller, target)
+        assert len(pool) == 3
+        async with pool.lend(of("zeta", "zoe")) as kept, pool.lend(of("acme", "ada")) as opened_again:
+            assert kept.calls == 1 and opened_again.calls == 0
+            async with pool.lend(of("acme", "bob")):
+                with pytest.raises(McpUnavailable, match="this account has too many"):
+                    async with pool.lend(of("acme", "dan")):
+                        pass
+        await pool.close()
 
 
 async def test_idle_connections_are_closed_and_busy_ones_kept() -> None:
@@ -83,7 +102,8 @@ async def test_a_retired_connection_is_closed_after_its_last_call() -> None:
         assert len(pool) == 0
         assert (await slow).output == {"result": "done"}
         await add(caller, at(box, "ada"))
-        assert box.methods.count("POST server/discover") == 2
+        async with pool.lend(at(box, "ada")) as fresh:
+            assert fresh.calls == 1
 
 
 async def test_closing_the_pool_ends_calls_that_run() -> None:

@@ -11,8 +11,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from broker.mcp_call import McpCaller
-from broker.mcp_connection import McpTarget, StdioServer
+from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
+from broker.mcp_stdio import StdioServer
 from tests.broker.mcp_peers import everything
 from tests.broker.rig import LOOPBACK
 

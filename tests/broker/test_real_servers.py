@@ -11,8 +11,9 @@ import pytest
 
 from broker.calls import ToolCall, ToolScope, ToolSelection
 from broker.mcp_call import McpCaller
-from broker.mcp_connection import McpTarget, StdioServer
+from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
+from broker.mcp_stdio import StdioServer
 from kit.db import Database
 from kit.outbound import OutboundPolicy
 from tests.broker.rig import free

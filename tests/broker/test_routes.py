@@ -249,7 +249,7 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
     async with toolbox(Toolbox(bearer="s3cret")) as box:
         rules = {"deny": ["slow"], "policies": {"add": {"approval": "first_use", "timeout_ms": 500}}}
         body = {
-            "name": "box",
+            "name": "chest",
             "server_url": box.base_url,
             "auth_headers": {"authorization": "Bearer s3cret"},
             "tools": rules,
@@ -259,9 +259,9 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
         server = (await admin.post("/v1/mcp-servers", json=body)).raise_for_status().json()
         assert (server["pin"], server["approval"], server["tool_rules"]) == (True, "always", rules)
         told = {tool["name"]: (tool["approval"], tool["usable"], tool["changed"]) for tool in server["tools"]}
-        assert told["box/add"] == ("first_use", True, False) and told["box/fail"] == ("always", True, False)
-        assert told["box/slow"] == ("always", False, False)
-        denied = await admin.post("/v1/tools/call", json={"name": "box/slow", "input": {"seconds": 0}})
+        assert told["chest/add"] == ("first_use", True, False) and told["chest/fail"] == ("always", True, False)
+        assert told["chest/slow"] == ("always", False, False)
+        denied = await admin.post("/v1/tools/call", json={"name": "chest/slow", "input": {"seconds": 0}})
         assert refusal(denied)[:2] == (400, "unknown_tool")
 
         path = f"/v1/mcp-servers/{server['id']}"
@@ -269,7 +269,7 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
         changed = (await admin.patch(path, json=changes)).raise_for_status().json()
         assert (changed["tool_rules"], changed["timeout_ms"], changed["pin"]) == ({}, 9_000, True)
         box.bearer = "next"
-        called = await admin.post("/v1/tools/call", json={"name": "box/slow", "input": {"seconds": 0}})
+        called = await admin.post("/v1/tools/call", json={"name": "chest/slow", "input": {"seconds": 0}})
         assert called.json()["is_error"] is False, called.text
 
         stale = {"tools": {"add": "0" * 64}}
@@ -284,16 +284,16 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
 async def test_a_pinned_tool_that_changed_is_refused_by_name(admin: httpx.AsyncClient) -> None:
     box = Toolbox()
     async with toolbox(box):
-        body = {"name": "box", "server_url": box.base_url, "pin": True}
+        body = {"name": "chest", "server_url": box.base_url, "pin": True}
         server = (await admin.post("/v1/mcp-servers", json=body)).raise_for_status().json()
     box.description = "Adds, and tells the neighbours."
     async with toolbox(box, port=urlsplit(box.base_url).port or 0):
         refreshed = (await admin.post(f"/v1/mcp-servers/{server['id']}/refresh")).json()
         assert refreshed["changed"] == ["add"]
-        call = {"name": "box/add", "input": {"a": 1, "b": 1}}
+        call = {"name": "chest/add", "input": {"a": 1, "b": 1}}
         assert refusal(await admin.post("/v1/tools/call", json=call))[:2] == (409, "tool_changed")
         thread = (await admin.post("/v1/threads", json={})).json()["id"]
-        turn = {"model": "sim-small", "content": "hi", "tools": ["box/add"]}
+        turn = {"model": "sim-small", "content": "hi", "tools": ["chest/add"]}
         refused = await admin.post(f"/v1/threads/{thread}/messages", json=turn)
         assert refusal(refused)[:2] == (409, "tool_changed")
         assert (await admin.get(f"/v1/threads/{thread}/messages")).json()["data"] == []

@@ -1,6 +1,6 @@
 """Built-in tools
 
-Revision: 0020, after 0017
+Revision: 0020, after 0019
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
