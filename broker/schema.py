@@ -1,16 +1,23 @@
 """JSON Schema (2020-12): checking schemas at registration, arguments before dispatch."""
 
+import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
+from broker.mending import mend
 from broker.schema_cost import TooCostly, check_cost, check_references
 from kit.errors import InvalidRequest
 
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_CACHED = 2_000
+MAX_CACHED_BYTES = 16 * 1024 * 1024
+"""Of compiled schemas, as the JSON that they were compiled from."""
 MAX_REPORTED = 5
 MAX_PROBLEM_CHARS = 300
 
@@ -32,15 +39,19 @@ def object_schema(schema: Any) -> dict[str, Any]:
         raise BadSchema("expected a JSON Schema object")
     if schema.get("type", "object") != "object":
         raise BadSchema('type: expected "object", tools take named arguments')
-    if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
-        raise BadSchema(f"larger than {MAX_SCHEMA_BYTES} bytes")
     try:
+        if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
+            raise BadSchema(f"larger than {MAX_SCHEMA_BYTES} bytes")
         check_references(schema)
         _compile(schema)
     except jsonschema_rs.ValidationError as error:
         place = "/".join(str(part) for part in error.instance_path) or "the schema"
         problem = f"{place}: {error.message[:MAX_PROBLEM_CHARS]}"
-    except (ValueError, RecursionError) as error:
+    except BadSchema:
+        raise
+    except RecursionError:
+        raise BadSchema("too deeply nested") from None
+    except ValueError as error:
         problem = str(error).splitlines()[0][:MAX_PROBLEM_CHARS]
     else:
         return {"type": "object", **schema}
@@ -59,12 +70,24 @@ def _compile(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(schema, retriever=_no_remote_references)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Arguments as they are passed on, what had to be mended in them, and what is wrong with them all the
+    same, in words that a model can act on."""
+
+    arguments: dict[str, Any]
+    mended: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
 class ArgumentValidator:
     """Validates arguments; keeps the most recently used schemas compiled."""
 
-    def __init__(self, *, max_cached: int = MAX_CACHED) -> None:
-        self._compiled: OrderedDict[bytes, jsonschema_rs.Draft202012Validator] = OrderedDict()
+    def __init__(self, *, max_cached: int = MAX_CACHED, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._compiled: OrderedDict[bytes, tuple[jsonschema_rs.Draft202012Validator, int]] = OrderedDict()
         self._max_cached = max_cached
+        self._max_bytes = max_bytes
+        self._bytes = 0
 
     @property
     def cached(self) -> int:
@@ -92,15 +115,35 @@ class ArgumentValidator:
             return [str(problem)[:MAX_PROBLEM_CHARS]]
         return found
 
+    def check(self, schema: dict[str, Any], arguments: dict[str, Any]) -> Checked:
+        """The arguments, mended where the schema refuses them and only one thing can be meant."""
+        problems = self.problems(schema, arguments)
+        if not problems:
+            return Checked(arguments)
+        cost: Callable[[dict[str, Any]], None] = partial(check_cost, schema)
+        try:
+            mended = mend(arguments, self._validator(schema), cost)
+        except (ValueError, jsonschema_rs.ValidationError, RecursionError):
+            mended = None  # too costly, or the schema cannot be used: the problems say so
+        if mended is None:
+            return Checked(arguments, problems=problems)
+        return Checked(mended.arguments, mended=mended.places)
+
     def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
-        key = msgspec.json.encode(schema)
-        validator = self._compiled.get(key)
-        if validator is None:
-            validator = self._compiled[key] = _compile(schema)
-            if len(self._compiled) > self._max_cached:
-                self._compiled.popitem(last=False)
-        else:
+        encoded = msgspec.json.encode(schema)
+        key = hashlib.blake2b(encoded, digest_size=16).digest()
+        known = self._compiled.get(key)
+        if known is not None:
             self._compiled.move_to_end(key)
+            return known[0]
+        validator = _compile(schema)
+        self._compiled[key] = validator, len(encoded)
+        self._bytes += len(encoded)
+        while len(self._compiled) > self._max_cached or (
+            self._bytes > self._max_bytes and len(self._compiled) > 1
+        ):
+            _, (_, size) = self._compiled.popitem(last=False)
+            self._bytes -= size
         return validator
 
 
