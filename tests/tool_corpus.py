@@ -29,6 +29,10 @@ NODE_SERVERS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "@notionhq/notion-mcp-server": ("bin/cli.mjs", (), {"NOTION_TOKEN": "ntn_none"}),
     "@playwright/mcp": ("cli.js", ("--caps=vision,pdf,testing,tracing",), {}),
     "@upstash/context7-mcp": ("dist/index.js", (), {}),
+    "@hubspot/mcp-server": ("dist/index.js", (), {"PRIVATE_APP_ACCESS_TOKEN": "pat-none"}),
+    "@brave/brave-search-mcp-server": ("dist/index.js", ("--transport", "stdio"), {"BRAVE_API_KEY": "none"}),
+    "firecrawl-mcp": ("dist/index.js", (), {"FIRECRAWL_API_KEY": "fc-none"}),
+    "tavily-mcp": ("build/index.js", (), {"TAVILY_API_KEY": "none"}),
 }
 """Each package's entry, arguments and environment; none of them needs the network to list its tools."""
 SERVERS = (*PYTHON_SERVERS, *NODE_SERVERS)

@@ -77,6 +77,8 @@ class Conjunction:
                 result[name] = value
             elif name not in NOTES and result[name] != value:
                 result[name] = self._one(name, result[name], value)
+        if "properties" in result:
+            result["properties"] = _not_refused(result["properties"], first, second)
         return result
 
     def _one(self, name: str, first: Any, second: Any) -> Any:
@@ -110,6 +112,15 @@ class Conjunction:
             same = name not in result or result[name] == value
             result[name] = value if same else _nested(result[name], value)
         return result
+
+
+def _not_refused(properties: Mapping[str, Any], *schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those that none of the schemas refuses because it is closed and does not name them."""
+    for schema in schemas:
+        if schema.get("additionalProperties") is False and "patternProperties" not in schema:
+            named = schema.get("properties") or {}
+            properties = {name: value for name, value in properties.items() if name in named}
+    return properties
 
 
 def _nested(first: Any, second: Any) -> Any:

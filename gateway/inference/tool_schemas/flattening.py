@@ -1,8 +1,8 @@
 """Alternatives at the root of a tool's schema, said as one flat object: Anthropic and OpenAI refuse
 ``anyOf``, ``oneOf`` and ``allOf`` there, and Google wants an object whose properties are the parameters.
 
-The flat object accepts at least what the schema accepts; how the properties go together is told in its
-description, and the tool's own schema has the last word on the arguments.
+The flat object accepts whatever the named parameters of each alternative accept; how they go together is
+told in its description, and the tool's own schema has the last word on the arguments.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,11 +49,12 @@ def _branches(branches: list[Any], conjunction: Conjunction) -> list[dict[str, A
 
 def _join(base: dict[str, Any], branches: Sequence[dict[str, Any]], conjunction: Conjunction) -> None:
     own = base.get("properties") or {}
+    closed = base.get("additionalProperties") is False  # then nothing fits that gives other properties
     choices: dict[str, list[Any]] = {}
     for branch in branches:
         for name, value in (branch.get("properties") or {}).items():
             conjunction.steps += 1
-            if name not in own and value is not False:
+            if name not in own and value is not False and not closed:
                 seen = choices.setdefault(name, [])
                 if len(seen) == MAX_BRANCHES:
                     choices[name] = [True]

@@ -11,8 +11,9 @@ descriptions, or left open.
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.inference.tool_schemas.conjunction import Conjunction, Unmergeable, resolve
+from gateway.inference.tool_schemas.conjunction import NOTES, Conjunction, Unmergeable, resolve
 from gateway.inference.tool_schemas.flattening import flattened
+from gateway.inference.tool_schemas.kinds import of_kind
 from gateway.inference.tool_schemas.words import told
 
 MAX_UNROLLED = 2
@@ -60,6 +61,7 @@ class _Subset:
                 whole = flattened(whole, self.merge)
         except Unmergeable:
             whole = {name: value for name, value in schema.items() if name != "allOf"}
+        whole = _apart(whole)
         result = {name: whole[name] for name in _KEPT if name in whole}
         said = [name for name in _TOLD if name in whole]
         _type(whole, result)
@@ -129,6 +131,18 @@ class _Subset:
             result["anyOf"] = [choice for at, choice in enumerate(adapted) if choice not in adapted[:at]]
 
 
+def _apart(schema: dict[str, Any]) -> dict[str, Any]:
+    """Several types, other than one and null, as alternatives."""
+    kinds = schema.get("type")
+    if not isinstance(kinds, list) or len(set(kinds) - {"null"}) < 2:
+        return schema
+    if not {"anyOf", "oneOf", "enum", "const"}.isdisjoint(schema):
+        return {name: value for name, value in schema.items() if name != "type"}
+    inner = {name: value for name, value in schema.items() if name not in NOTES}
+    notes = {name: value for name, value in schema.items() if name in NOTES}
+    return {**notes, "anyOf": [of_kind(inner, kind) for kind in kinds]}
+
+
 def _type(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
     """One type, or one and null; more are alternatives."""
     kinds = schema.get("type")
@@ -139,8 +153,6 @@ def _type(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
             result["type"] = kinds[0]
         elif len(kinds) == 2 and "null" in kinds:
             result["type"] = list(kinds)
-        elif "anyOf" not in schema and "oneOf" not in schema:
-            result["anyOf"] = [{"type": kind} for kind in kinds]
     elif "properties" in schema:
         result["type"] = "object"
     elif "items" in schema or "prefixItems" in schema:
@@ -167,7 +179,7 @@ def _values(schema: Mapping[str, Any], result: dict[str, Any], said: list[str]) 
     if "const" not in said:
         said.append("enum")
     if scalars and "type" not in result and all(isinstance(value, bool) for value in scalars):
-        result["type"] = "boolean"
+        result["type"] = "boolean" if len(scalars) == len(values) else ["boolean", "null"]
     elif not scalars and "type" not in result:
         result["type"] = "null"
 

@@ -23,10 +23,10 @@ def with_names(schema: dict[str, Any], allowed: re.Pattern[str]) -> tuple[dict[s
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or all(map(allowed.fullmatch, properties)):
         return schema, {}
-    taken = {name for name in properties if allowed.fullmatch(name)}
+    taken = {*filter(allowed.fullmatch, properties), *schema.get("required", ())}
     safe_names: dict[str, str] = {}
     for name in properties:
-        if name not in taken:
+        if not allowed.fullmatch(name):
             safe_names[name] = safe = _safe(name, taken)
             taken.add(safe)
     result = {name: value for name, value in schema.items() if name not in _BY_NAME}

@@ -2,13 +2,16 @@
 
 Every object is closed and names all its properties as required; what was optional may be null instead, and
 such a null is taken out of the arguments again. A schema that the subset cannot say without taking
-something away from the tool is not strict: free-form objects, patterns of names, conditions.
+something away from the tool is not strict: free-form objects, patterns of names, conditions, and optional
+parameters that take null without having it as their default: there null says something ("clear it"), and
+nobody could tell it from what was left out.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.inference.tool_schemas.conjunction import NOTES, Conjunction, Unmergeable, resolve
+from gateway.inference.tool_schemas.kinds import of_kind
 from gateway.inference.tool_schemas.restoration import (
     WRAPPER,
     Branch,
@@ -36,8 +39,6 @@ _REFUSED = frozenset((
     "prefixItems", "additionalItems", "$dynamicRef", "$recursiveRef",
 ))  # fmt: skip
 """Keywords that the subset lacks and that no description could stand for."""
-_FOR_OBJECTS = frozenset(("properties", "required", "additionalProperties"))
-_FOR_ARRAYS = frozenset(("items", "minItems", "maxItems", "uniqueItems"))
 _TOLD_OF_OBJECTS = ("minProperties", "maxProperties", "default")
 _TOLD_OF_ARRAYS = ("uniqueItems", "default")
 
@@ -62,6 +63,7 @@ class _Strict:
 
     def fitted(self) -> tuple[dict[str, Any], Restoration]:
         root = self._merge.whole(self._root)
+        _check_keywords(root)
         wrapped = "anyOf" in root or "oneOf" in root
         if wrapped:
             inner, plan = self._node(root, 1)
@@ -85,9 +87,7 @@ class _Strict:
             return self._reference(schema, depth)
         if "allOf" in schema:
             schema = self._merge.whole(schema)
-        for name in schema:
-            if name in _REFUSED:
-                raise NotStrict(f"{name} is not in the strict subset")
+        _check_keywords(schema)
         if "anyOf" in schema or "oneOf" in schema:
             return self._alternatives(schema, depth)
         kinds = kinds_of(schema)
@@ -144,7 +144,11 @@ class _Strict:
     ) -> tuple[dict[str, Any], Plan]:
         """A list of types as alternatives of one type each."""
         inner = {name: value for name, value in schema.items() if name not in NOTES}
-        return self._branches(schema, [_of_kind(inner, kind) for kind in kinds], depth)
+        if "enum" in schema or "const" in schema:
+            by_kind = [{**inner, "type": kind} for kind in kinds if kind not in ("object", "array")]
+        else:
+            by_kind = [of_kind(inner, kind) for kind in kinds]
+        return self._branches(schema, by_kind, depth)
 
     def _branches(
         self, schema: Mapping[str, Any], branches: list[Any], depth: int
@@ -175,9 +179,13 @@ class _Strict:
             adapted[name], plan = self._node(value, depth + 1)
             if plan is not None:
                 inner[name] = plan
-            if name not in required and not accepts_null(value, self._root):
+            if name in required:
+                continue
+            if not accepts_null(value, self._root):
                 adapted[name] = nullable(adapted[name])
                 optional.add(name)
+            elif not (isinstance(value, Mapping) and "default" in value and value["default"] is None):
+                raise NotStrict(f"null means something else than leaving {name[:64]} out")
         self._optional = self._optional or bool(optional)
         result = with_description(_closed(adapted), schema, _TOLD_OF_OBJECTS)
         return result, ObjectPlan(frozenset(optional), inner) if optional or inner else None
@@ -191,6 +199,12 @@ class _Strict:
         return with_description(result, schema, _TOLD_OF_ARRAYS), plan and ItemsPlan(plan)
 
 
+def _check_keywords(schema: Mapping[str, Any]) -> None:
+    for name in schema:
+        if name in _REFUSED:
+            raise NotStrict(f"{name} is not in the strict subset")
+
+
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
@@ -198,14 +212,3 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
         "required": list(properties),
         "additionalProperties": False,
     }
-
-
-def _of_kind(schema: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """What the schema says about values of one type."""
-    kept = {name: value for name, value in schema.items() if name not in _FOR_OBJECTS | _FOR_ARRAYS}
-    if kind in ("object", "array"):
-        if "enum" in schema or "const" in schema:
-            raise NotStrict("an enum beside objects or arrays is not in the strict subset")
-        own = _FOR_OBJECTS if kind == "object" else _FOR_ARRAYS
-        kept = {name: value for name, value in schema.items() if name in own}
-    return {**kept, "type": kind}
