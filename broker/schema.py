@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ import jsonschema_rs
 import msgspec
 
 from broker.mending import mend
-from broker.schema_cost import TooCostly, check_cost, check_references
+from broker.schema_cost import TooCostly, check_cost, check_references, weight_of
 from kit.errors import InvalidRequest
 
 MAX_SCHEMA_BYTES = 256 * 1024
@@ -80,11 +79,19 @@ class Checked:
     problems: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    validator: jsonschema_rs.Draft202012Validator
+    weight: int | None
+    size: int
+    """Of the schema as JSON, in bytes."""
+
+
 class ArgumentValidator:
     """Validates arguments; keeps the most recently used schemas compiled."""
 
     def __init__(self, *, max_cached: int = MAX_CACHED, max_bytes: int = MAX_CACHED_BYTES) -> None:
-        self._compiled: OrderedDict[bytes, tuple[jsonschema_rs.Draft202012Validator, int]] = OrderedDict()
+        self._compiled: OrderedDict[bytes, _Compiled] = OrderedDict()
         self._max_cached = max_cached
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -96,18 +103,20 @@ class ArgumentValidator:
     def problems(self, schema: dict[str, Any], arguments: dict[str, Any]) -> list[str]:
         """What is wrong with the arguments, in words that a model can act on; empty if nothing is."""
         try:
-            validator = self._validator(schema)
+            compiled = self._of(schema)
         except (ValueError, jsonschema_rs.ValidationError, RecursionError):
             return ["the tool's own schema cannot be used"]
         try:
-            check_cost(schema, arguments)
+            check_cost(schema, arguments, compiled.weight)
         except TooCostly as problem:
             return [str(problem)]
         except RecursionError:
             return ["the arguments are too deeply nested"]
         found: list[str] = []
         try:
-            for error in validator.iter_errors(arguments):
+            if compiled.validator.is_valid(arguments):
+                return found
+            for error in compiled.validator.iter_errors(arguments):
                 found.append(_told(error))
                 if len(found) == MAX_REPORTED:
                     break
@@ -120,31 +129,31 @@ class ArgumentValidator:
         problems = self.problems(schema, arguments)
         if not problems:
             return Checked(arguments)
-        cost: Callable[[dict[str, Any]], None] = partial(check_cost, schema)
         try:
-            mended = mend(arguments, self._validator(schema), cost)
+            compiled = self._of(schema)
+            mended = mend(arguments, compiled.validator, partial(check_cost, schema, weight=compiled.weight))
         except (ValueError, jsonschema_rs.ValidationError, RecursionError):
             mended = None  # too costly, or the schema cannot be used: the problems say so
         if mended is None:
             return Checked(arguments, problems=problems)
         return Checked(mended.arguments, mended=mended.places)
 
-    def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    def _of(self, schema: dict[str, Any]) -> "_Compiled":
         encoded = msgspec.json.encode(schema)
         key = hashlib.blake2b(encoded, digest_size=16).digest()
         known = self._compiled.get(key)
         if known is not None:
             self._compiled.move_to_end(key)
-            return known[0]
-        validator = _compile(schema)
-        self._compiled[key] = validator, len(encoded)
+            return known
+        compiled = _Compiled(_compile(schema), weight_of(schema), len(encoded))
+        self._compiled[key] = compiled
         self._bytes += len(encoded)
         while len(self._compiled) > self._max_cached or (
             self._bytes > self._max_bytes and len(self._compiled) > 1
         ):
-            _, (_, size) = self._compiled.popitem(last=False)
-            self._bytes -= size
-        return validator
+            _, dropped = self._compiled.popitem(last=False)
+            self._bytes -= dropped.size
+        return compiled
 
 
 def _told(error: jsonschema_rs.ValidationError) -> str:

@@ -143,7 +143,7 @@ def test_arguments_that_fit_are_never_touched_and_mended_ones_fit(arguments: dic
 
 def test_much_to_mend_is_bounded() -> None:
     integers = object_schema({"additionalProperties": {"type": "integer"}})
-    arguments = {str(number): "1" for number in range(20_000)}
+    arguments = {str(number): "1" for number in range(5_000)}
     started = time.monotonic()
     checked = VALIDATOR.check(integers, arguments)
     assert checked.arguments is arguments and len(checked.problems) == 5

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from broker.schema import ArgumentValidator, BadSchema, object_schema
+from broker.schema_cost import TooCostly, check_cost, weight_of
 from gateway.loopback import served
 
 ISSUE: dict[str, Any] = {
@@ -139,8 +140,26 @@ def nested(levels: int) -> dict[str, Any]:
             {f"p{number}": "1" for number in range(8_000)},
         ),
         ({"properties": {"e": {"enum": [f"v{number}" for number in range(20_000)]}}}, {"e": "other"}),
+        (
+            {
+                "$defs": {f"a{number}": {"$anchor": f"a{number}"} for number in range(4_000)},
+                "properties": {f"p{number}": {"$ref": f"#a{number}"} for number in range(4_000)},
+            },
+            {f"p{number}": 1 for number in range(4_000)},
+        ),
     ],
-    ids=["doubling", "recursive", "very deep", "anchor", "regex", "itself", "large", "wide", "huge enum"],
+    ids=[
+        "doubling",
+        "recursive",
+        "very deep",
+        "anchor",
+        "regex",
+        "itself",
+        "large",
+        "wide",
+        "huge enum",
+        "anchors",
+    ],
 )
 def test_a_hostile_schema_does_not_keep_the_process_busy(
     schema: dict[str, Any], arguments: dict[str, Any]
@@ -148,6 +167,16 @@ def test_a_hostile_schema_does_not_keep_the_process_busy(
     started = time.monotonic()
     ArgumentValidator().check(object_schema(schema), arguments)
     assert time.monotonic() - started < 4
+
+
+def test_what_a_schema_weighs_bounds_the_work_of_checking() -> None:
+    assert weight_of(SELF_DOUBLING) is None and weight_of(doubling(60)) is None
+    assert weight_of({"$ref": "#"}) is None
+    assert 2**5 <= (weight_of(doubling(5)) or 0) < 2**9
+    assert weight_of({"properties": {"a": {"items": {"type": "string"}}}}) == 4
+    check_cost(doubling(5), nested(100), weight=1_000)
+    with pytest.raises(TooCostly):
+        check_cost(SELF_DOUBLING, nested(40), weight=None)
 
 
 def test_arguments_that_would_take_too_long_to_check_are_refused() -> None:

@@ -1,6 +1,7 @@
 """A tool's schema as a provider takes it, with the way back for the arguments; kept by its digest."""
 
 import hashlib
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,8 @@ from gateway.inference.tool_schemas.restoration import Restoration
 from gateway.inference.tool_schemas.strict import strict_schema
 from gateway.inference.tool_schemas.strict_limits import NotStrict
 from gateway.inference.tool_schemas.words import brief, joined
+
+logger = logging.getLogger("heddle.inference")
 
 Rules = Literal["anthropic", "openai", "openai-strict", "google"]
 
@@ -116,6 +119,8 @@ class SchemaFitter:
             self._kept.move_to_end(key)
             return known[0]
         fitted = fit(schema, rules)
+        if fitted.because is not None:
+            logger.debug("a tool's schema is offered without strict: %s", fitted.because)
         size = len(encoded) + len(msgspec.json.encode(fitted.schema))
         self._kept[key] = (fitted, size)
         self._bytes += size
