@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from broker.schema import ArgumentValidator, object_schema
-from broker.toolset import BoundTool, Toolset
+from broker.tool import BoundTool
+from broker.toolset import Toolset
 from gateway.inference.tool_schemas.fitting import Rules, SchemaFitter, fit
 
 ROUNDS = 2_000

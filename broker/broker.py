@@ -124,7 +124,7 @@ class Broker:
         started = time.monotonic()
         try:
             result = await tool.callee.call(call, CallContext(scope, payment, on_progress))
-            if not checked.mended or isinstance(result, NeedsConnection):
+            if not checked.mended:
                 return result
             return replace(result, record={**result.record, "mended_arguments": checked.mended})
         except ConnectionRequired as need:

@@ -71,6 +71,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "unit": {"enum": ["C", "F"]},
             "unit_or_none": {"enum": ["C", "F", None], "default": None},
             "size": {"type": "integer", "enum": [1, 2, 3]},
+            "or_empty": {"type": "string", "enum": ["", "a"]},
             "mixed": {"enum": ["a", 1, True]},
             "fixed": {"const": "v1"},
             "yes": {"const": True},
