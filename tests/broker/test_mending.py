@@ -40,6 +40,12 @@ SCHEMA: dict[str, Any] = object_schema(
                 "type": "object",
             },
             "either": {"anyOf": [{"type": "integer"}, {"type": "array"}]},
+            "two_ways": {
+                "anyOf": [
+                    {"properties": {"v": {"type": "integer"}}, "required": ["v"]},
+                    {"properties": {"w": {"type": "integer"}}, "required": ["w"]},
+                ]
+            },
         },
         "required": ["id"],
         "$defs": {
@@ -102,6 +108,7 @@ def test_what_can_mean_only_one_thing_is_mended(
         {"where": {"x": 3, "more": 1}},
         {"shape": {"kind": "circle", "to": "1"}},
         {"count": "5", "level": 9},
+        {"two_ways": {"v": "1", "w": "2"}},
     ],
 )
 def test_everything_else_stays_as_it_is_and_is_told(given: dict[str, Any]) -> None:

@@ -107,10 +107,14 @@ class _Subset:
             result["properties"] = {
                 name: inner(value) for name, value in properties.items() if value is not False
             }
+        additional = schema.get("additionalProperties")
+        if result.get("type") == "object" and additional is not False:
+            missing = [name for name in schema.get("required") or () if name not in (properties or ())]
+            if missing:  # what is required must be defined
+                result["properties"] = {**result.get("properties", {}), **{name: {} for name in missing}}
         required = [name for name in schema.get("required") or () if name in result.get("properties", {})]
         if required:
             result["required"] = required
-        additional = schema.get("additionalProperties")
         if isinstance(additional, bool):
             result["additionalProperties"] = additional
         elif additional is not None:

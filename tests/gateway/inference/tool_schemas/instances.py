@@ -100,7 +100,7 @@ class _Maker:
 
     def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
         required = set(schema.get("required", ()))
-        value = {}
+        value: dict[str, Any] = dict.fromkeys(required - schema.get("properties", {}).keys(), "any")
         for name, inner in schema.get("properties", {}).items():
             if name in required or (depth < MAX_DEPTH and self._random.random() < 0.5):
                 try:

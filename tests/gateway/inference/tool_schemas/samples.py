@@ -160,6 +160,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "filter[id]",
         "per page",
     ),
+    "required but not named": of({"a b": {"type": "string"}}, "a_b"),
     "annotations": of(
         {"a": {"type": "string", "title": "A", "examples": ["x"], "deprecated": True, "readOnly": False}},
         title="T",
