@@ -64,6 +64,7 @@ bench: $(DEV)
 	$(BIN)/python -m bench.vault
 	$(BIN)/python -m bench.webhook_dispatch
 	$(BIN)/python -m bench.mcp_dispatch
+	$(BIN)/python -m bench.tool_schemas
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from broker.builtins.builtin import Services
 from broker.builtins.images import ImageMaker
@@ -139,15 +140,18 @@ class Broker:
         if tool is None:
             known = ", ".join(sorted(toolset.tools)) or "none"
             return error_result(f"There is no tool named {call.name}. The tools are: {known}.")
-        invalid = self.check_arguments(tool.display_name, tool.input_schema, call)
-        if invalid is not None:
-            return invalid
+        checked = self._validator.check(tool.input_schema, call.input)
+        if checked.problems:
+            return _invalid(tool.display_name, checked.problems)
+        call = replace(call, input=checked.arguments)
         if self._meter is not None and tool.is_operators:
             await self._meter.admit(scope, tool.display_name, payment)
         assert tool.callee is not None, "a caller's own tool is not dispatched"
         started = time.monotonic()
         try:
             result = await tool.callee.call(call, CallContext(scope, payment, on_progress))
+            if checked.mended:
+                result = replace(result, record={**result.record, "mended_arguments": checked.mended})
             return await self._reviewed(scope, tool, call, result)
         except (PaymentRequired, RateLimited):  # of a built-in that spends by itself: nothing was done
             raise
@@ -185,16 +189,18 @@ class Broker:
             return result, await payment.charge.cut_off(by_payer=False)
         return result, await payment.charge.settle(result)
 
-    def check_arguments(self, name: str, schema: dict[str, object], call: ToolCall) -> ToolResult | None:
-        """An error result that says how to mend the arguments, or None if they fit."""
-        problems = self._validator.problems(schema, call.input)
-        if not problems:
-            return None
-        listed = "; ".join(problems)
-        return error_result(
-            f"The arguments do not fit the tool's schema: {listed}. Correct them and call again.",
-            {"kind": "validation", "target": name, "status": "invalid_arguments"},
+    def check_arguments(
+        self, name: str, schema: dict[str, object], call: ToolCall, *, mendable: bool = False
+    ) -> ToolResult | None:
+        """An error result that says how to correct the arguments, or None if they fit, or (``mendable``) will
+        be made to fit by ``dispatch``."""
+        validator = self._validator
+        problems = (
+            validator.check(schema, call.input).problems
+            if mendable
+            else validator.problems(schema, call.input)
         )
+        return _invalid(name, problems) if problems else None
 
     async def _reviewed(
         self, scope: ToolScope, tool: BoundTool, call: ToolCall, result: ToolResult | AnswersLater
@@ -207,6 +213,14 @@ class Broker:
 
 def _nothing(_tool: str) -> int | None:
     return None
+
+
+def _invalid(name: str, problems: list[str]) -> ToolResult:
+    listed = "; ".join(problems)
+    return error_result(
+        f"The arguments do not fit the tool's schema: {listed}. Correct them and call again.",
+        {"kind": "validation", "target": name, "status": "invalid_arguments"},
+    )
 
 
 def _ms(started: float) -> int:

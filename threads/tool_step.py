@@ -268,7 +268,12 @@ class ToolStepRunner:
         bound = run.toolset.find(call.name)
         assert bound is not None
         asked = ToolCall(call.tool_use_id, call.name, call.input, call.created_at)
-        return self._broker.check_arguments(bound.display_name, bound.input_schema, asked)
+        return self._broker.check_arguments(
+            bound.display_name,
+            bound.input_schema,
+            asked,
+            mendable=not bound.by_client,  # the caller has read its arguments off the stream already
+        )
 
     @staticmethod
     def _by_client(run: TurnRun, call: ToolCallRow) -> bool:

@@ -259,7 +259,11 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
         server = (await admin.post("/v1/mcp-servers", json=body)).raise_for_status().json()
         assert (server["pin"], server["approval"], server["tool_rules"]) == (True, "always", rules)
         told = {tool["name"]: (tool["approval"], tool["usable"], tool["changed"]) for tool in server["tools"]}
-        assert told["chest/add"] == ("first_use", True, False) and told["chest/fail"] == ("always", True, False)
+        assert told["chest/add"] == ("first_use", True, False) and told["chest/fail"] == (
+            "always",
+            True,
+            False,
+        )
         assert told["chest/slow"] == ("always", False, False)
         denied = await admin.post("/v1/tools/call", json={"name": "chest/slow", "input": {"seconds": 0}})
         assert refusal(denied)[:2] == (400, "unknown_tool")
