@@ -1,4 +1,5 @@
-"""The developer's webhook tools: create, read, change, delete. Secrets stay in the vault."""
+"""The developer's webhook tools: create, read, change, delete. Secrets stay in the vault. Who watches an
+account's tools is told of changes by its id."""
 
 from typing import Any
 
@@ -12,6 +13,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import NotFound
 from kit.ids import new_id
+from kit.writer import touch
 from vault.store import Vault
 
 PURPOSE = "webhook_secret"
@@ -45,6 +47,7 @@ class ToolRegistry:
                 **columns,
             )
             session.add(tool)
+            touch(session, account_id)
             return tool
 
         return await self._db.write(write), secret
@@ -92,6 +95,7 @@ class ToolRegistry:
                 setattr(row, name, value)
             row.updated_at = self._clock.now_ms()
             session.add(row)
+            touch(session, account_id)
             return row
 
         return await self._db.write(write)
@@ -101,6 +105,7 @@ class ToolRegistry:
             row = self._own(session, account_id, tool_id)
             self._vault.forget(session, row.secret_id)
             session.delete(row)
+            touch(session, account_id)
 
         await self._db.write(write)
 

@@ -17,6 +17,7 @@ from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_id
 from kit.outbox import record_event
+from kit.writer import touch
 from vault.store import Vault
 
 TENANT, PER_USER = "tenant", "per_user"
@@ -96,6 +97,7 @@ class ServerStore:
             if row.auth_mode == PER_USER and row.catalog_slug is None:
                 unregister(session, account_id=row.account_id, name=row.name)
             session.delete(row)
+            touch(session, row.account_id)
 
         await self._db.write(write)
 
@@ -161,6 +163,7 @@ class ServerStore:
             self._seal_headers(session, server, new.headers)
         session.add(server)
         session.flush()
+        touch(session, account_id)
         if new.auth_mode == PER_USER and new.catalog_slug is None:
             register(
                 session,
@@ -222,6 +225,7 @@ class ServerStore:
         if changes.any and not first:
             told = {"id": server.id, "name": server.name, "pinned": current.pin, **asdict(changes)}
             record_event(session, server.account_id, "mcp_server.tools_changed", told, now_ms=now)
+        touch(session, current.account_id)
         return changes
 
 

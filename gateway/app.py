@@ -55,6 +55,7 @@ from gateway.inference.stand_ins import build_catalogs
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.jobs.jobs import Jobs
+from gateway.mcp_server.wiring import mcp_endpoint, mcp_routes
 from gateway.migrations import migrate
 from gateway.ops.routes import ops_routes
 from gateway.responses.conversations import Conversations
@@ -141,6 +142,8 @@ class App:
             },
             meter=ToolMeter(ToolPrices(settings.tool_usd), self.billing, terms),
         )
+
+        self.mcp = mcp_endpoint(db, vault, clock, self.keys, self.connections, self.broker, settings)
 
         self._upstream = Upstream()
         self.metrics = CollectorRegistry()
@@ -250,6 +253,7 @@ class App:
         self.roller.start()
         await self.idempotency.start()
         await self.broker.start()
+        await self.mcp.start()
         await self.engine.start()
         await self.jobs.runner.start()
         self.search_filler.start()
@@ -262,6 +266,7 @@ class App:
         """End the streams that would go on without end, because the process is about to stop; later also
         those of the turns that it runs. Their readers go on elsewhere."""
         self.thread_changes.stop()
+        self.mcp.stop_streams()
         if all_of_them:
             self.engine.hub.stop()
         else:
@@ -276,6 +281,7 @@ class App:
         await self.search_filler.close()
         await self.jobs.runner.close()
         await self.engine.close()
+        await self.mcp.close()
         await self.broker.close()
         await self.credentials.close()
         await self._oauth_http.close()
@@ -329,7 +335,7 @@ class App:
         self.post_paths = frozenset({*self._hot_routes, *post_paths(routers)})
         control_plane = BodyLimit(api_of(routers), max_bytes=settings.max_request_bytes)
         door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=self._hot_routes)
-        return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
+        return CrossOrigin(door, origins=settings.allowed_origins)
 
     def _control_plane(self) -> tuple[APIRouter, ...]:
         store = self._threads
@@ -364,6 +370,7 @@ class App:
             conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
+            mcp_routes(self.mcp),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
             connect_pages(
                 self.connect_sessions,

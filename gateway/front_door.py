@@ -72,7 +72,7 @@ class FrontDoor:
         path: str = scope["path"]
         idempotency_key = None
         if path.startswith("/v1/") and path not in PUBLIC_PATHS:
-            secret, idempotency_key = _credentials(scope)
+            secret, idempotency_key = credentials(scope)
             if secret is not None:
                 scope["caller"] = await self._keys.authenticate(secret)
             elif SIGNED_PATH.fullmatch(path):
@@ -108,7 +108,7 @@ def _read_as_json(scope: Scope) -> None:
         scope["headers"] = [*kept, (b"content-type", b"application/json")]
 
 
-def _credentials(scope: Scope) -> tuple[str | None, bytes | None]:
+def credentials(scope: Scope) -> tuple[str | None, bytes | None]:
     """The key in ``x-api-key`` or ``authorization: Bearer``, and the ``idempotency-key``, if there are any.
     Raises AuthenticationFailed."""
     found = bearer = b""

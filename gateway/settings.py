@@ -142,6 +142,8 @@ class Settings(BaseSettings):
     low_balance_usd: Decimal = Field(default=Decimal(1), ge=0, le=1_000_000)
     markup: Decimal = Field(default=Decimal("0.07"), ge=0, le=10)
     cors_origins: str = "*"
+    mcp_connect_wait_s: float = Field(default=45, ge=0, le=600, allow_inf_nan=False)
+    """How long a call at ``/mcp`` waits for the connection that its end user has gone to make."""
     keep_alive_s: int = Field(default=75, ge=1, le=3600)
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -242,6 +244,10 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / DATABASE_FILE}"
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        return [origin.strip() for origin in self.cors_origins.split(",")]
 
     @property
     def resolved_public_url(self) -> str:

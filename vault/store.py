@@ -26,6 +26,10 @@ class Vault:
         self._keys = keys
         self._clock = clock
 
+    def derived_keys(self, purpose: str) -> list[bytes]:
+        """Keys to seal what clients carry for us, newest first; never those that seal what lies here."""
+        return self._keyring.derived(purpose)
+
     def seal(self, session: Session, *, account_id: str, owner: str, purpose: str, plaintext: bytes) -> str:
         """Store a secret in the session's transaction; returns its id (``sec_…``)."""
         now = self._clock.now_ms()
