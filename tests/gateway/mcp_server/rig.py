@@ -119,10 +119,48 @@ class Opener:
         self.asked.append(params)
         if self.action == "accept" and self.on_url is not None:
             await self.on_url(params.url)
-        return mcp_types.ElicitResult(action=self.action)  # type: ignore[arg-type]
+        return mcp_types.ElicitResult(action=self.action)
+
+
+def text_of(result: mcp_types.CallToolResult) -> str:
+    """The text of a result's first block."""
+    (block, *_) = result.content
+    assert isinstance(block, mcp_types.TextContent)
+    return block.text
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+def request(method: str, number: int, **params: Any) -> dict[str, Any]:
+    """A JSON-RPC request, for clients by hand."""
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+async def open_session(http: httpx.AsyncClient) -> dict[str, str]:
+    """The headers of a new session of a handshake revision."""
+    info = {"name": "by hand", "version": "1"}
+    body = request("initialize", 0, protocolVersion="2025-06-18", capabilities={}, clientInfo=info)
+    answer = await http.post("/mcp", json=body)
+    assert answer.status_code == 200, answer.text
+    return {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": "2025-06-18"}
+
+
+async def register(place: Mall, name: str) -> str:
+    """A webhook tool of the account; returns its id."""
+    body = {
+        "name": name,
+        "description": "A hook",
+        "input_schema": {"type": "object"},
+        "webhook_url": f"{place.shop.heddle.url}/nowhere",
+    }
+    return str((await place.admin.post("/v1/tools", json=body)).raise_for_status().json()["id"])
+
+
+async def listening(place: Mall) -> None:
+    """Until somebody waits for changes: from then on none is missed."""
+    lookout = place.shop.heddle.app.mcp.watch._lookout
+    await until(lambda: bool(lookout._waiting))

@@ -1,12 +1,21 @@
 """Calls under way: progress, calling them off, and what they cost."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.gateway.mcp_server.rig import ERAS, LEGACY, MODERN, Mall, client, until
+from tests.gateway.mcp_server.rig import (
+    ERAS,
+    LEGACY,
+    MODERN,
+    Mall,
+    client,
+    open_session,
+    request,
+    text_of,
+    until,
+)
 from tests.priced.rig import PRICE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,7 +30,7 @@ async def test_progress_is_passed_on(shared_mall: Mall, era: str) -> None:
 
     async with client(shared_mall, mode=era) as connected:
         result = await connected.call_tool("box__count", {"to": 3}, progress_callback=on_progress)
-    assert result.content[0].text == "counted"
+    assert text_of(result) == "counted"
     assert told == [(1, 3, "at 1"), (2, 3, "at 2"), (3, 3, "at 3")]
 
 
@@ -34,7 +43,7 @@ async def test_a_call_that_its_client_gives_up_is_cancelled_at_the_tool(shared_m
         await until(lambda: box.calls.count("slow") > called)
         call.cancel()
         await until(lambda: len(box.cancelled) > cancelled)
-        assert (await connected.call_tool("box__add", {"a": 1, "b": 1})).content[0].text == "2"
+        assert text_of(await connected.call_tool("box__add", {"a": 1, "b": 1})) == "2"
     await until(lambda: len(shared_mall.shop.heddle.app.mcp.running) == 0)
 
 
@@ -62,7 +71,7 @@ async def test_a_priced_call_is_charged_once_and_says_what_it_cost(shared_mall: 
     before = await shared_mall.shop.paid()
     async with client(shared_mall, mode=era) as connected:
         result = await connected.call_tool("search__query", {"mark": f"paid {era}"})
-    assert result.content[0].text == "found"
+    assert text_of(result) == "found"
     assert result.meta is not None and result.meta["heddle/cost_micros"] == PRICE // 1000
     assert await shared_mall.shop.paid() == [*before, PRICE]
 
@@ -74,7 +83,7 @@ async def test_what_is_not_covered_is_not_called_and_the_model_is_told(shared_ma
     async with client(shared_mall, key, era) as connected:
         result = await connected.call_tool("search__query", {"mark": "dear"})
         free = await connected.call_tool("search__help", {"mark": "free"})
-    assert result.is_error and "key_cap_reached" in result.content[0].text
+    assert result.is_error and "key_cap_reached" in text_of(result)
     assert result.structured_content["error"]["code"] == "key_cap_reached"
     assert not free.is_error
     assert len(shared_mall.shop.calls) == calls + 1
@@ -88,7 +97,7 @@ async def test_the_keys_rate_counts_priced_calls(shared_mall: Mall, era: str) ->
         first = await connected.call_tool("search__query", {"mark": f"first {era}"})
         second = await connected.call_tool("search__query", {"mark": f"second {era}"})
     assert not first.is_error
-    assert second.is_error and "rate_limit" in second.content[0].text
+    assert second.is_error and "rate_limit" in text_of(second)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -112,15 +121,3 @@ async def test_a_tool_that_is_not_there_is_an_error_of_the_protocol(shared_mall:
         async with client(shared_mall, mode=era) as connected:
             with pytest.raises(MCPError, match="Unknown tool: nothing__here"):
                 await connected.call_tool("nothing__here", {})
-
-
-def request(method: str, number: int, **params: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-
-
-async def open_session(http: Any) -> dict[str, str]:
-    info = {"name": "by hand", "version": "1"}
-    body = request("initialize", 0, protocolVersion="2025-06-18", capabilities={}, clientInfo=info)
-    answer = await http.post("/mcp", json=body)
-    assert answer.status_code == 200, answer.text
-    return {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": "2025-06-18"}

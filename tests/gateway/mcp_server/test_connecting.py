@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 
-from tests.gateway.mcp_server.rig import ERAS, LEGACY, MODERN, Mall, Opener, client
+from tests.gateway.mcp_server.rig import ERAS, LEGACY, MODERN, Mall, Opener, client, text_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,7 +29,7 @@ async def test_a_client_that_opens_pages_goes_on_by_itself(mall: Mall) -> None:
     async with client(mall, key, MODERN, elicitation_callback=user) as connected:
         added = await connected.call_tool(*ADD)
         again = await connected.call_tool(*ADD)
-    assert added.content[0].text == "Noted for eve: buy milk"
+    assert text_of(added) == "Noted for eve: buy milk"
     assert not again.is_error and len(user.asked) == 1
     assert "notes" in user.asked[0].message and user.asked[0].url.startswith(mall.shop.heddle.url)
 
@@ -39,7 +39,7 @@ async def test_a_user_who_declines_is_no_error_of_the_protocol(mall: Mall) -> No
     key = await mall.key(end_user_id="dora")
     async with client(mall, key, MODERN, elicitation_callback=user) as connected:
         result = await connected.call_tool(*ADD)
-    assert result.is_error and "did not want to connect notes" in result.content[0].text
+    assert result.is_error and "did not want to connect notes" in text_of(result)
 
 
 async def test_who_has_not_connected_yet_is_asked_again_with_the_same_page(mall: Mall) -> None:
@@ -51,7 +51,7 @@ async def test_who_has_not_connected_yet_is_asked_again_with_the_same_page(mall:
         assert second.input_requests["connect"].params.url == request.params.url
         await mall.connect(request.params.url, "slow")
         third = await ask(connected, *ADD, state=second.request_state, answer="accept")
-    assert third.content[0].text == "Noted for slow: buy milk"
+    assert text_of(third) == "Noted for slow: buy milk"
 
 
 async def test_a_state_is_good_for_its_key_its_end_user_and_its_call_only(mall: Mall) -> None:
@@ -80,7 +80,7 @@ async def test_an_older_client_that_opens_pages_is_told_by_an_error(mall: Mall) 
         assert asked.elicitation_id
         await mall.connect(asked.url, "lea")
         added = await connected.call_tool(*ADD)
-    assert added.content[0].text == "Noted for lea: buy milk"
+    assert text_of(added) == "Noted for lea: buy milk"
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -88,7 +88,7 @@ async def test_a_client_that_opens_none_gets_the_page_in_the_result(mall: Mall, 
     key = await mall.key(end_user_id=f"plain {era}")
     async with client(mall, key, era) as connected:
         result = await connected.call_tool(*ADD)
-    assert result.is_error and f"{mall.shop.heddle.url}/connect/" in result.content[0].text
+    assert result.is_error and f"{mall.shop.heddle.url}/connect/" in text_of(result)
 
 
 async def ask(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway.mcp_server.rig import ERAS, Mall, client
+from tests.gateway.mcp_server.rig import ERAS, Mall, client, text_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,8 +28,8 @@ async def test_a_call_answers_with_content_and_structured_content(shared_mall: M
         kinds = await connected.call_tool("box__kinds", {})
         failed = await connected.call_tool("box__fail", {})
         wrong = await connected.call_tool("box__add", {"a": "two"})
-    assert (added.content[0].text, added.structured_content) == ("5", {"result": 5})
+    assert (text_of(added), added.structured_content) == ("5", {"result": 5})
     assert not added.is_error
     assert [block.type for block in kinds.content] == ["text", "image", "text", "text", "text"]
-    assert failed.is_error and "the printer is on fire" in failed.content[0].text
-    assert wrong.is_error and "do not fit the tool's schema" in wrong.content[0].text
+    assert failed.is_error and "the printer is on fire" in text_of(failed)
+    assert wrong.is_error and "do not fit the tool's schema" in text_of(wrong)
