@@ -26,10 +26,16 @@ def to_mcp(result: ToolResult, cost_nanos: int | None = None) -> mcp_types.CallT
 
 def refusal(error: HeddleError) -> mcp_types.CallToolResult:
     """What was not called, and why, for the model to act on."""
-    details = {name: value for name, value in error.details.items() if name not in {"code", "message"}}
     return mcp_types.CallToolResult(
         content=[mcp_types.TextContent(text=f"The tool was not called: {error.message} ({error.code})")],
-        structured_content={"error": {"code": error.code, "message": error.message, **details}},
+        structured_content={
+            "error": {
+                **error.details,
+                "status": error.status,
+                "code": error.code,
+                "message": error.message,
+            }
+        },
         is_error=True,
     )
 
