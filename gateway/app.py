@@ -143,7 +143,7 @@ class App:
             meter=ToolMeter(ToolPrices(settings.tool_usd), self.billing, terms),
         )
 
-        self.mcp = mcp_endpoint(db, vault, clock, self.keys, self.connections, self.broker, settings)
+        self.mcp = mcp_endpoint(db, vault, clock, self.keys, self.connections, self.broker, http, settings)
 
         self._upstream = Upstream()
         self.metrics = CollectorRegistry()
@@ -370,7 +370,7 @@ class App:
             conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
-            mcp_routes(self.mcp),
+            mcp_routes(self.mcp, self.settings),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
             connect_pages(
                 self.connect_sessions,

@@ -144,6 +144,14 @@ class Settings(BaseSettings):
     cors_origins: str = "*"
     mcp_connect_wait_s: float = Field(default=45, ge=0, le=600, allow_inf_nan=False)
     """How long a call at ``/mcp`` waits for the connection that its end user has gone to make."""
+    mcp_oauth_issuer: str | None = None
+    """The authorization server whose tokens ``/mcp`` takes beside API keys."""
+    mcp_oauth_end_user_claim: str = Field(default="sub", min_length=1)
+    mcp_oauth_key_claim: str = Field(default="heddle_key_id", min_length=1)
+    mcp_oauth_key_id: str | None = Field(default=None, pattern=r"^key_\w+$")
+    """The API key that all tokens act through; unset: the one that a token's claim names."""
+    mcp_oauth_scopes: str = Field(default="", pattern=r"^[\x21\x23-\x5b\x5d-\x7e ]*$")
+    """What a token must have been granted, separated by spaces."""
     keep_alive_s: int = Field(default=75, ge=1, le=3600)
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -203,7 +211,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: there is no server {server!r} under mcp_servers")
         return prices
 
-    @field_validator("public_url")
+    @field_validator("public_url", "mcp_oauth_issuer")
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
         if url and not re.match(r"https?://[^/\s]+", url):

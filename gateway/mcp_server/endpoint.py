@@ -4,6 +4,7 @@ The SDK serves what is asked, each request by itself; what a session would remem
 """
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -93,15 +94,17 @@ class McpEndpoint:
         request = Request(scope, receive)
         self._origins.check(request)
         version = request.headers.get(VERSION_HEADER)
-        caller, end_user_id = await self._access.admit(request)
-        principal = Principal(caller, end_user_id, scope["request_id"])
+        admitted = await self._access.admit(request)
+        principal = Principal(
+            admitted.caller, admitted.end_user_id, scope["request_id"], good_until=admitted.good_until
+        )
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             principal.put_on(scope)
             await self._manager.handle_request(scope, receive, send)
             return
         session = self._session(request, principal)
         if session is not None:
-            principal = Principal(caller, session.end_user_id, scope["request_id"], session)
+            principal = dataclasses.replace(principal, end_user_id=session.end_user_id, session=session)
             _name_version(scope, session.version)
         principal.put_on(scope)
         if request.method == "POST":

@@ -22,6 +22,8 @@ class Principal:
     end_user_id: str | None
     request_id: str
     session: HandshakeSession | None = None
+    good_until: int | None = None
+    """Unix seconds; of what was shown with this request."""
 
     @property
     def tool_scope(self) -> ToolScope:

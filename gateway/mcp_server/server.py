@@ -10,12 +10,13 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
+from mcp.shared.exceptions import MCPError
 
 from broker.broker import Broker
 from gateway.mcp_server.calling import ALL_TOOLS, Calling
 from gateway.mcp_server.listing import listed
 from gateway.mcp_server.principal import principal_of
-from gateway.mcp_server.watching import ToolWatch
+from gateway.mcp_server.watching import ToolWatch, TooManyStreams
 
 VERSION = "0.1.0"
 INSTRUCTIONS = (
@@ -90,6 +91,10 @@ async def _listen(
         )
     )
     begun = False
+    try:
+        watch.check_room()
+    except TooManyStreams as full:
+        raise MCPError(mcp_types.INTERNAL_ERROR, full.message) from None
     async with aclosing(watch.changes(principal_of(ctx))) as changes:
         async for changed in changes:
             if not begun:

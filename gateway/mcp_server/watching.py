@@ -1,7 +1,7 @@
 """Telling clients that their tools have changed: streams that wait for it, a bounded number of them.
 
-A stream ends when its key is revoked, when the process stops, and when its account opens more of them than
-it may: the oldest goes, since it is the likeliest to have nobody at its other end any more.
+A stream ends when its key is revoked or its token expires, when the process stops, and when its account opens
+more of them than it may: the oldest goes, since it is the likeliest to have nobody at its other end any more.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from broker.models import McpServer, Tool
 from connectors.models import Connection
 from gateway.mcp_server.listing import listed
 from gateway.mcp_server.principal import Principal
+from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, UpstreamUnavailable
 from threads.lookout import Lookout
@@ -47,6 +48,7 @@ class ToolWatch:
     def __init__(
         self,
         db: Database,
+        clock: Clock,
         broker: Broker,
         still_valid: Callable[[str], Awaitable[Any]],
         *,
@@ -56,6 +58,7 @@ class ToolWatch:
     ) -> None:
         """``still_valid`` raises HeddleError for the id of an API key that is good no more."""
         self._db = db
+        self._clock = clock
         self._broker = broker
         self._still_valid = still_valid
         self._ping_every_s = ping_every_s
@@ -109,6 +112,8 @@ class ToolWatch:
         try:
             await self._still_valid(principal.caller.key_id)
         except HeddleError:
+            return False
+        if principal.good_until is not None and self._clock.now_ms() >= principal.good_until * 1000:
             return False
         return stream.open and not self._stopped
 

@@ -71,8 +71,8 @@ async def test_the_typescript_sdks(shared_mall: Mall, sdk: str) -> None:
 async def test_the_inspectors_command_line(shared_mall: Mall, era: str) -> None:
     key = await shared_mall.key()
     program = await asyncio.to_thread(node_modules) / ".bin" / "mcp-inspector"
-    common = ("--cli", "--server-url", shared_mall.url, "--transport", "http", "--protocol-era", era)
-    common = (*common, "--header", f"x-api-key: {key}", "--format", "json", "--quiet")
+    common = ["--cli", "--server-url", shared_mall.url, "--transport", "http", "--protocol-era", era]
+    common += ["--header", f"x-api-key: {key}", "--format", "json", "--quiet"]
 
     async def inspect(*arguments: str) -> Any:
         async with node(str(program), *common, *arguments) as process, asyncio.timeout(60):
