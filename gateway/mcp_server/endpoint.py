@@ -73,15 +73,16 @@ class McpEndpoint:
         await ready
 
     async def close(self) -> None:
-        """Calls that are still under way are broken off, at nobody's expense."""
+        """Calls that are still under way are broken off."""
         self.stop_streams()
-        self.running.stopping = True
         self._end.set()
         if self._serving is not None:
             await self._serving
         await self.running.close()
 
     def stop_streams(self) -> None:
+        """The process is about to stop: nobody pays for a call that is broken off from now on."""
+        self.running.stopping = True
         self.watch.stop()
 
     async def _serve(self, ready: "asyncio.Future[None]") -> None:

@@ -1,6 +1,7 @@
 """Calls under way: progress, calling them off, and what they cost."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -11,6 +12,7 @@ from tests.gateway.mcp_server.rig import (
     MODERN,
     Mall,
     client,
+    mall,
     open_session,
     request,
     text_of,
@@ -121,3 +123,14 @@ async def test_a_tool_that_is_not_there_is_an_error_of_the_protocol(shared_mall:
         async with client(shared_mall, mode=era) as connected:
             with pytest.raises(MCPError, match="Unknown tool: nothing__here"):
                 await connected.call_tool("nothing__here", {})
+
+
+async def test_nobody_pays_for_a_call_that_the_servers_end_broke_off(tmp_path: Path) -> None:
+    async with mall(f"sqlite:///{tmp_path / 'heddle.db'}", tmp_path) as place, place.http() as http:
+        arguments = {"mark": "cut", "after_s": 60}
+        body = request("tools/call", 1, name="search__query", arguments=arguments)
+        call = asyncio.create_task(http.post("/mcp", json=body))
+        await until(lambda: "query cut" in place.shop.calls)
+        await place.shop.heddle.app.mcp.close()
+        await asyncio.wait({call}, timeout=20)
+        assert await place.shop.paid() == []

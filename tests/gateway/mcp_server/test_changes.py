@@ -37,3 +37,15 @@ async def test_a_client_of_a_handshake_revision_is_told(tmp_path: Path) -> None:
             (await place.admin.post(f"/v1/mcp-servers/{box['id']}/refresh", json={})).raise_for_status()
             await register(place, "hook_two")
             await until(lambda: told.changes == 3)  # the refresh changed nothing, and was not told
+
+
+async def test_who_connects_the_first_account_is_told_of_the_tools_behind_it(tmp_path: Path) -> None:
+    async with mall(f"sqlite:///{tmp_path / 'heddle.db'}", tmp_path) as place:
+        told, key = Told(), await place.key(end_user_id="ada")
+        async with client(place, key, LEGACY, message_handler=told) as connected:
+            await listening(place)
+            body = {"connector": "notes", "end_user_id": "ada"}
+            link = (await place.admin.post("/v1/connections/sessions", json=body)).json()
+            await place.connect(link["connect_url"])
+            await until(lambda: told.changes == 1)
+            assert "notes__add_note" in {tool.name for tool in (await connected.list_tools()).tools}
