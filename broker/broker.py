@@ -1,5 +1,6 @@
 """The broker: which tools there are for whom, and calling them as the right end user."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping

@@ -127,7 +127,10 @@ class ServerStore:
         of what they have not seen. Raises NotFound, Conflict."""
 
         def write(session: Session) -> list[str]:
-            return _approve(session, _locked(session, server), definitions)
+            row = _locked(session, server)
+            row.updated_at = self._clock.now_ms()  # what may be listed has changed
+            session.add(row)
+            return _approve(session, row, definitions)
 
         return await self._db.write(write)
 
@@ -225,16 +228,16 @@ class ServerStore:
         if changes.any and not first:
             told = {"id": server.id, "name": server.name, "pinned": current.pin, **asdict(changes)}
             record_event(session, server.account_id, "mcp_server.tools_changed", told, now_ms=now)
-        touch(session, current.account_id)
         return changes
 
 
 def _locked(session: Session, server: McpServer) -> McpServer:
-    """Raises NotFound if it is gone."""
+    """To change it, or its tools. Raises NotFound if it is gone."""
     query = select(McpServer).where(McpServer.id == server.id).with_for_update()
     row = session.exec(query.execution_options(populate_existing=True)).first()
     if row is None:
         raise NotFound(f"MCP server {server.id} not found")
+    touch(session, row.account_id)
     return row
 
 

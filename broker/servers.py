@@ -184,6 +184,7 @@ def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
         aliases=frozenset({f"{server.id}/{tool.name}"}),
         server_names=frozenset({server.name, server.id}),
         approval=policy.approval,
+        details=tool.details,
         withheld=CHANGED if server.pin and tool.approved_sha256 != tool.definition_sha256 else None,
     )
 

@@ -1,6 +1,7 @@
 """One tool as the broker knows it, whatever stands behind it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -48,6 +49,8 @@ class BoundTool:
     is_operators: bool = False
     """Whether the operator provides it, so that it may have a price."""
     approval: Approval = "never"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What clients are shown and models are not, as its server lists it: title, annotations."""
     withheld: str | None = None
     """Why it must not be used, nor shown to a model, although it is there."""
 

@@ -1,6 +1,7 @@
 """Tools listed and called by the official client, in both ages of the protocol."""
 
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from tests.gateway.mcp_server.rig import ERAS, Mall, client, text_of
 
@@ -18,6 +19,7 @@ async def test_tools_are_listed_with_safe_names_titles_and_hints(shared_mall: Ma
     assert add.annotations is not None and add.annotations.idempotent_hint is True
     assert tools["box__slow"].annotations is not None
     assert tools["box__slow"].annotations.idempotent_hint is None
+    assert add.annotations.read_only_hint is True
     assert set(add.input_schema["properties"]) == {"a", "b"}
 
 
@@ -33,3 +35,19 @@ async def test_a_call_answers_with_content_and_structured_content(shared_mall: M
     assert [block.type for block in kinds.content] == ["text", "image", "text", "text", "text"]
     assert failed.is_error and "the printer is on fire" in text_of(failed)
     assert wrong.is_error and "do not fit the tool's schema" in text_of(wrong)
+
+
+async def test_what_the_developer_rules_is_listed_and_kept(shared_mall: Mall) -> None:
+    """A tool that turns ask about is called destructive; one that was denied is not there."""
+    admin, box = shared_mall.admin, shared_mall.box
+    body = {"name": "ruled", "server_url": box.base_url, "auth_mode": "tenant"}
+    rules = {"tools": {"deny": ["flood"], "policies": {"add": {"approval": "always"}}}}
+    made = (await admin.post("/v1/mcp-servers", json={**body, **rules})).raise_for_status().json()
+    async with client(shared_mall) as connected:
+        tools = {tool.name: tool for tool in (await connected.list_tools()).tools}
+        hints = tools["ruled__add"].annotations
+        assert hints is not None and (hints.destructive_hint, hints.read_only_hint) == (True, False)
+        assert "ruled__flood" not in tools and "ruled__slow" in tools
+        with pytest.raises(MCPError, match="Unknown tool"):
+            await connected.call_tool("ruled__flood", {"size": 3})
+    (await admin.delete(f"/v1/mcp-servers/{made['id']}")).raise_for_status()
