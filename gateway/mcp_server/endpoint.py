@@ -92,7 +92,10 @@ class McpEndpoint:
             await self._end.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        request = Request(
+            scope, receive
+        )  # HTTP servers leave blanks that are no part of a value (RFC 9110, 5.5)
         self._origins.check(request)
         version = request.headers.get(VERSION_HEADER)
         admitted = await self._access.admit(request)

@@ -1,6 +1,8 @@
 """Who may speak to /mcp, from which pages, and how much at once."""
 
 import asyncio
+import json
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -9,9 +11,11 @@ from starlette.requests import Request
 from gateway.mcp_server.origins import Origins
 from kit.errors import PermissionDenied
 from tests.gateway.mcp_server.rig import Mall, client, open_session, request, until
+from tests.serving import ADMIN_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PING = request("ping", 1)
+ENVELOPE = {"protocolVersion": "2026-07-28", "clientCapabilities": {}}
 
 
 async def test_every_way_in_needs_a_key(shared_mall: Mall) -> None:
@@ -81,6 +85,25 @@ async def test_what_is_no_message_is_refused(shared_mall: Mall, body: bytes) -> 
             answer = await http.post("/mcp", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["message"]
+
+
+async def test_blanks_around_a_header_are_no_part_of_it(shared_mall: Mall) -> None:
+    """The specification mirrors the tool's name in a header, which must then equal the body's."""
+    meta = {f"io.modelcontextprotocol/{name}": value for name, value in ENVELOPE.items()}
+    call = request("tools/call", 1, name="box__add", arguments={"a": 1, "b": 2}, _meta=meta)
+    body = json.dumps(call)
+    address = urlsplit(shared_mall.url)
+    head = (
+        f"POST /mcp HTTP/1.1\r\nhost: {address.netloc}\r\nx-api-key: {ADMIN_KEY}\r\nconnection: close\r\n"
+        "accept: application/json, text/event-stream\r\ncontent-type: application/json\r\n"
+        "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: \t box__add \t \r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write((head + body).encode())
+    answer = (await asyncio.wait_for(reader.read(), 20)).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 200") and '"structuredContent":{"result":3}' in answer
 
 
 async def test_a_client_of_an_older_revision_that_just_goes_away_ends_its_call(shared_mall: Mall) -> None:
