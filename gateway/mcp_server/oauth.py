@@ -11,6 +11,7 @@ very resource, and it has not expired; it can never act as anybody but the end u
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from connectors.http import OAuthHttp
 from gateway.accounts.keys import ApiKeys
 from kit.caller import Caller
 from kit.errors import AuthenticationFailed, PermissionDenied, UpstreamFailed, UpstreamUnavailable
+
+logger = logging.getLogger("heddle.mcp")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LEEWAY_S = 30
@@ -144,7 +147,8 @@ class _IssuerKeys:
                 raise DiscoveryFailed(f"{self._issuer} names no jwks_uri")
             answer = await self._http.get(address)
             keys = jwt.PyJWKSet.from_dict(answer.json or {}).keys
-        except (UpstreamFailed, jwt.PyJWTError):
+        except (UpstreamFailed, jwt.PyJWTError) as problem:
+            logger.warning("the keys of the issuer %s cannot be read: %s", self._issuer, problem)
             return
         signing = [key for key in keys if key.public_key_use in {None, "sig"}]
         self._keys = {key.key_id: key for key in signing}

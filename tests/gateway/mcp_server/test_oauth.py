@@ -178,6 +178,17 @@ async def test_a_bound_key_serves_its_own_end_user_only(place: Place) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "end_user_mismatch")
 
 
+async def test_an_issuer_that_cannot_be_asked_is_no_fault_of_the_token(
+    tmp_path: Path, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = f"http://127.0.0.1:{free_port()}"
+    async with mall(f"sqlite:///{tmp_path / 'heddle.db'}", tmp_path, mcp_oauth_issuer=issuer) as running:
+        answer = await ask(Place(running, place.issuer), place.issuer.token(running, iss=issuer))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "issuer_unavailable")
+        assert (await ask(Place(running, place.issuer), await running.key())).status_code == 200
+    assert issuer in caplog.text
+
+
 @dataclass
 class Store(TokenStorage):
     """What a client remembers."""
