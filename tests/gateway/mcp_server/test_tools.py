@@ -2,7 +2,9 @@
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from sqlmodel import Session, select
 
+from broker.models import McpTool
 from tests.gateway.mcp_server.rig import ERAS, Mall, client, text_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -38,7 +40,7 @@ async def test_a_call_answers_with_content_and_structured_content(shared_mall: M
 
 
 async def test_what_the_developer_rules_is_listed_and_kept(shared_mall: Mall) -> None:
-    """A tool that turns ask about is called destructive; one that was denied is not there."""
+    """A tool that turns ask about is called destructive; one that was denied, or has drifted, is not."""
     admin, box = shared_mall.admin, shared_mall.box
     body = {"name": "ruled", "server_url": box.base_url, "auth_mode": "tenant"}
     rules = {"tools": {"deny": ["flood"], "policies": {"add": {"approval": "always"}}}}
@@ -50,4 +52,15 @@ async def test_what_the_developer_rules_is_listed_and_kept(shared_mall: Mall) ->
         assert "ruled__flood" not in tools and "ruled__slow" in tools
         with pytest.raises(MCPError, match="Unknown tool"):
             await connected.call_tool("ruled__flood", {"size": 3})
+
+        def drift(session: Session) -> None:
+            named = (McpTool.server_id == made["id"], McpTool.name == "slow")
+            session.exec(select(McpTool).where(*named)).one().approved_sha256 = "another"
+
+        (await admin.patch(f"/v1/mcp-servers/{made['id']}", json={"pin": True})).raise_for_status()
+        await shared_mall.shop.heddle.app.db.write(drift)
+        listed = await connected.list_tools(cache_mode="refresh")
+        assert "ruled__slow" not in {tool.name for tool in listed.tools}
+        refused = await connected.call_tool("ruled__slow", {"seconds": 0})
+        assert refused.is_error and "cannot be used" in text_of(refused)
     (await admin.delete(f"/v1/mcp-servers/{made['id']}")).raise_for_status()
