@@ -68,6 +68,12 @@ async def test_a_state_is_good_for_its_key_its_end_user_and_its_call_only(mall: 
         async with client(mall, key, MODERN, headers, elicitation_callback=Opener()) as connected:
             with pytest.raises(MCPError, match="Invalid or expired requestState"):
                 await ask(connected, *ADD, state=state, answer="accept")
+    ones, others = ({"x-heddle-end-user-id": name} for name in ("one", "other"))
+    async with client(mall, loose, MODERN, ones, elicitation_callback=Opener()) as connected:
+        state = (await ask(connected, *ADD)).request_state
+    async with client(mall, loose, MODERN, others, elicitation_callback=Opener()) as connected:
+        with pytest.raises(MCPError, match="Invalid or expired requestState"):
+            await ask(connected, *ADD, state=state, answer="accept")
 
 
 async def test_an_older_client_that_opens_pages_is_told_by_an_error(mall: Mall) -> None:
