@@ -8,7 +8,7 @@ import asyncio
 
 import mcp_types
 import msgspec
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.server.request_state import RequestStateBoundary, RequestStateCodec, RequestStateSecurity
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS, is_version_at_least
 
@@ -39,10 +39,10 @@ class Asked(msgspec.Struct, frozen=True):
     asked_at: int
 
 
-def sealed_states(keys: list[bytes]) -> RequestStateBoundary:
+def sealed_states(codec: RequestStateCodec) -> RequestStateBoundary:
     """Seals what clients carry, for the same call of the same key and end user only."""
     security = RequestStateSecurity(
-        keys=keys, ttl=LIFETIME_MS / 1000, bind_principal=lambda ctx: principal_of(ctx).binding
+        codec=codec, ttl=LIFETIME_MS / 1000, bind_principal=lambda ctx: principal_of(ctx).binding
     )
     return RequestStateBoundary(security, default_audience=AUDIENCE)
 

@@ -7,11 +7,10 @@ Invariants: nobody but us can make an id or read it; it is good only for the API
 it was opened with, and for ``LIFETIME_MS``.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState
+from mcp.server.request_state import InvalidRequestState, RequestStateCodec
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from kit.caller import Caller
@@ -34,9 +33,9 @@ class HandshakeSession(msgspec.Struct, frozen=True):
 
 
 class Sessions:
-    def __init__(self, keys: Sequence[bytes], clock: Clock) -> None:
-        """``keys``: of 32 bytes, the newest first; those of one installation have the same."""
-        self._codec = AESGCMRequestStateCodec(list(keys))
+    def __init__(self, codec: RequestStateCodec, clock: Clock) -> None:
+        """``codec``: seals alike in all processes of an installation."""
+        self._codec = codec
         self._clock = clock
 
     def open(self, caller: Caller, end_user_id: str | None, handshake: Any) -> str:

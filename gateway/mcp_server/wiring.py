@@ -17,6 +17,7 @@ from gateway.mcp_server.endpoint import METHODS, McpEndpoint
 from gateway.mcp_server.oauth import METADATA_PATH, OAuthAccess, OAuthSettings
 from gateway.mcp_server.origins import Origins
 from gateway.mcp_server.running import RunningCalls
+from gateway.mcp_server.sealing import Sealing
 from gateway.mcp_server.server import build_server
 from gateway.mcp_server.sessions import Sessions
 from gateway.mcp_server.watching import ToolWatch
@@ -44,12 +45,12 @@ def mcp_endpoint(
     running = RunningCalls(db)
     watch = ToolWatch(db, clock, broker, keys.caller)
     asking = Connecting(connections, clock, wait_s=settings.mcp_connect_wait_s)
-    states = sealed_states(vault.derived_keys(connecting.PURPOSE))
+    states = sealed_states(Sealing(vault, connecting.PURPOSE))
     return McpEndpoint(
         build_server(broker, Calling(broker, asking, running), watch, states),
         Access(keys, oauth, public_url=settings.resolved_public_url, path=PATH),
         Origins(settings.allowed_origins, public_url=settings.resolved_public_url, host=settings.host),
-        Sessions(vault.derived_keys(sessions.PURPOSE), clock),
+        Sessions(Sealing(vault, sessions.PURPOSE), clock),
         running,
         watch,
         max_request_bytes=settings.max_request_bytes,

@@ -7,14 +7,19 @@ import httpx
 import pytest
 import pytest_asyncio
 from mcp.server.connection import Connection
+from mcp.server.request_state import AESGCMRequestStateCodec
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 
 from gateway.mcp_server.endpoint import McpEndpoint
+from gateway.mcp_server.sealing import Sealing
 from gateway.mcp_server.sessions import LIFETIME_MS, Sessions
 from kit.caller import Caller
 from kit.clock import ManualClock
+from kit.db import Database
 from kit.errors import NotFound
 from tests.gateway.mcp_server.rig import LEGACY, Mall, client, open_session, request, until
+from vault.keyring import KeyProvider, KeyRing
+from vault.store import Vault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CAPABILITIES = {"capabilities": {"elicitation": {"url": {}}}, "protocolVersion": "2025-11-25"}
@@ -40,7 +45,7 @@ async def test_sessions_that_nobody_ends_leave_nothing_behind(
 
 async def test_a_session_ends_by_the_clock() -> None:
     clock, caller = ManualClock(), Caller("acct_1", "key_1", "standard")
-    sessions = Sessions([bytes(32)], clock)
+    sessions = Sessions(AESGCMRequestStateCodec([bytes(32)]), clock)
     ids = [sessions.open(caller, "eve", CAPABILITIES) for _ in range(300)]
     assert len(set(ids)) == 300
     clock.advance(seconds=LIFETIME_MS / 1000 - 1)
@@ -52,12 +57,34 @@ async def test_a_session_ends_by_the_clock() -> None:
             sessions.resume(session_id, caller)
 
 
-async def test_any_process_with_the_same_keys_goes_on_with_a_session() -> None:
+class Rotated(KeyProvider):
+    """A ring that gets another one in its place; a process hears of it when it looks."""
+
+    def __init__(self, ring: KeyRing, later: KeyRing | None = None) -> None:
+        self.ring, self.later = ring, later
+
+    def current(self) -> KeyRing:
+        return self.ring
+
+    def reloaded(self) -> KeyRing:
+        self.ring = self.later or self.ring
+        return self.ring
+
+
+async def test_sessions_outlive_the_rotation_of_the_vaults_keys(sqlite_db: Database) -> None:
     clock, caller = ManualClock(), Caller("acct_1", "key_1", "standard")
-    first, rotated = Sessions([b"a" * 32], clock), Sessions([b"b" * 32, b"a" * 32], clock)
-    assert rotated.resume(first.open(caller, None, {}), caller).version == "2025-11-25"
+    old, new = b"a" * 32, b"b" * 32
+    both = KeyRing({"v2": new, "v1": old})
+
+    def process(keys: KeyProvider) -> Sessions:
+        return Sessions(Sealing(Vault(sqlite_db, keys, clock), "sessions"), clock)
+
+    slow, fast = process(Rotated(KeyRing({"v1": old}), both)), process(both)
+    before, after = slow.open(caller, None, {}), fast.open(caller, None, {})
+    assert fast.resume(before, caller).version == "2025-11-25"
+    assert slow.resume(after, caller).version == "2025-11-25"  # it looks for the key that it does not know
     with pytest.raises(NotFound):
-        Sessions([b"b" * 32], clock).resume(first.open(caller, None, {}), caller)
+        process(KeyRing({"v2": new})).resume(before, caller)
 
 
 async def test_a_session_of_another_key_is_not_there(shared_mall: Mall) -> None:
