@@ -38,13 +38,13 @@ const call = (name, args, more) =>
 
 const { tools } = await client.listTools();
 say({ tools: tools.map((tool) => tool.name) });
-say({ added: await call("box__add", { a: 20, b: 22 }) });
+say({ added: await call("toolbox__add", { a: 20, b: 22 }) });
 const heard = [];
-await call("box__count", { to: 3 }, { onprogress: (told) => heard.push(told.progress) });
+await call("toolbox__count", { to: 3 }, { onprogress: (told) => heard.push(told.progress) });
 say({ heard });
 
 const giving_up = new AbortController();
-const slow = call("box__slow", { seconds: 60 }, { signal: giving_up.signal });
+const slow = call("toolbox__slow", { seconds: 60 }, { signal: giving_up.signal });
 setTimeout(() => giving_up.abort(), 500);
 say({ gave_up: await slow.then(() => null, (error) => String(error)) });
 

@@ -98,7 +98,7 @@ async def mall(database_url: str, folder: Path, **settings: Any) -> AsyncIterato
         notebook_url = await stack.enter_async_context(served(build))
         admin = await shop_.heddle.client()
         for name, url, auth_mode in (
-            ("box", box.base_url, "tenant"),
+            ("toolbox", box.base_url, "tenant"),
             ("notes", f"{notebook_url}/mcp", "per_user"),
         ):
             body = {"name": name, "server_url": url, "auth_mode": auth_mode}

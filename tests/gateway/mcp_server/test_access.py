@@ -59,19 +59,19 @@ async def test_tools_are_those_of_the_keys_account_and_end_user(shared_mall: Mal
             raw = {name: value.encode("latin-1") for name, value in headers.items()}
             answer = await http.post("/mcp", json=request("tools/list", 1), headers=raw)  # type: ignore[arg-type]
         shown[name] = {
-            part for part in ("box__add", "notes__add_note", "search__help") if part in answer.text
+            part for part in ("toolbox__add", "notes__add_note", "search__help") if part in answer.text
         }
     assert shown == {
-        "nobody": {"box__add", "search__help"},
-        "named": {"box__add", "notes__add_note", "search__help"},
-        "bound": {"box__add", "notes__add_note", "search__help"},
+        "nobody": {"toolbox__add", "search__help"},
+        "named": {"toolbox__add", "notes__add_note", "search__help"},
+        "bound": {"toolbox__add", "notes__add_note", "search__help"},
         "another account": {"search__help"},  # the operator's are everybody's
     }
 
 
 async def test_a_body_beyond_the_limit_is_refused(shared_mall: Mall) -> None:
     async with shared_mall.http() as http:
-        large = request("tools/call", 1, name="box__add", arguments={"a": "x" * (33 * 1024 * 1024)})
+        large = request("tools/call", 1, name="toolbox__add", arguments={"a": "x" * (33 * 1024 * 1024)})
         answer = await http.post("/mcp", json=large)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
 
@@ -90,13 +90,13 @@ async def test_what_is_no_message_is_refused(shared_mall: Mall, body: bytes) -> 
 async def test_blanks_around_a_header_are_no_part_of_it(shared_mall: Mall) -> None:
     """The specification mirrors the tool's name in a header, which must then equal the body's."""
     meta = {f"io.modelcontextprotocol/{name}": value for name, value in ENVELOPE.items()}
-    call = request("tools/call", 1, name="box__add", arguments={"a": 1, "b": 2}, _meta=meta)
+    call = request("tools/call", 1, name="toolbox__add", arguments={"a": 1, "b": 2}, _meta=meta)
     body = json.dumps(call)
     address = urlsplit(shared_mall.url)
     head = (
         f"POST /mcp HTTP/1.1\r\nhost: {address.netloc}\r\nx-api-key: {ADMIN_KEY}\r\nconnection: close\r\n"
         "accept: application/json, text/event-stream\r\ncontent-type: application/json\r\n"
-        "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: \t box__add \t \r\n"
+        "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: \t toolbox__add \t \r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -110,7 +110,7 @@ async def test_a_client_of_an_older_revision_that_just_goes_away_ends_its_call(s
     box = shared_mall.box
     called, cancelled = box.calls.count("slow"), len(box.cancelled)
     async with shared_mall.http() as http:
-        body = request("tools/call", 1, name="box__slow", arguments={"seconds": 60})
+        body = request("tools/call", 1, name="toolbox__slow", arguments={"seconds": 60})
         call = asyncio.create_task(http.post("/mcp", json=body))
         await until(lambda: box.calls.count("slow") > called)
         call.cancel()
@@ -120,7 +120,7 @@ async def test_a_client_of_an_older_revision_that_just_goes_away_ends_its_call(s
 async def test_a_batch_of_clients_at_once(shared_mall: Mall) -> None:
     async def one(number: int) -> int:
         async with client(shared_mall, mode="legacy" if number % 2 else "2026-07-28") as connected:
-            result = await connected.call_tool("box__add", {"a": number, "b": 1})
+            result = await connected.call_tool("toolbox__add", {"a": number, "b": 1})
             assert result.structured_content is not None
             return int(result.structured_content["result"])
 

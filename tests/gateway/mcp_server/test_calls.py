@@ -31,7 +31,7 @@ async def test_progress_is_passed_on(shared_mall: Mall, era: str) -> None:
         told.append((progress, total, message))
 
     async with client(shared_mall, mode=era) as connected:
-        result = await connected.call_tool("box__count", {"to": 3}, progress_callback=on_progress)
+        result = await connected.call_tool("toolbox__count", {"to": 3}, progress_callback=on_progress)
     assert text_of(result) == "counted"
     assert told == [(1, 3, "at 1"), (2, 3, "at 2"), (3, 3, "at 3")]
 
@@ -41,11 +41,11 @@ async def test_a_call_that_its_client_gives_up_is_cancelled_at_the_tool(shared_m
     box = shared_mall.box
     called, cancelled = box.calls.count("slow"), len(box.cancelled)
     async with client(shared_mall, mode=era) as connected:
-        call = asyncio.create_task(connected.call_tool("box__slow", {"seconds": 60}))
+        call = asyncio.create_task(connected.call_tool("toolbox__slow", {"seconds": 60}))
         await until(lambda: box.calls.count("slow") > called)
         call.cancel()
         await until(lambda: len(box.cancelled) > cancelled)
-        assert text_of(await connected.call_tool("box__add", {"a": 1, "b": 1})) == "2"
+        assert text_of(await connected.call_tool("toolbox__add", {"a": 1, "b": 1})) == "2"
     await until(lambda: len(shared_mall.shop.heddle.app.mcp.running) == 0)
 
 
@@ -55,7 +55,7 @@ async def test_a_cancellation_needs_the_session_of_the_call(shared_mall: Mall) -
     called, cancelled = box.calls.count("slow"), len(box.cancelled)
     async with mall.http() as http:
         mine, other = await open_session(http), await open_session(http)
-        body = request("tools/call", 7, name="box__slow", arguments={"seconds": 60})
+        body = request("tools/call", 7, name="toolbox__slow", arguments={"seconds": 60})
         call = asyncio.create_task(http.post("/mcp", json=body, headers=mine))
         await until(lambda: box.calls.count("slow") > called)
         cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}

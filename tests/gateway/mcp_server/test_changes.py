@@ -33,7 +33,7 @@ async def test_a_client_of_a_handshake_revision_is_told(tmp_path: Path) -> None:
             (await place.admin.delete(f"/v1/tools/{tool_id}")).raise_for_status()
             await until(lambda: told.changes == 2)
             servers = (await place.admin.get("/v1/mcp-servers")).json()["data"]
-            box = next(server for server in servers if server["name"] == "box")
+            box = next(server for server in servers if server["name"] == "toolbox")
             (await place.admin.post(f"/v1/mcp-servers/{box['id']}/refresh", json={})).raise_for_status()
             await register(place, "hook_two")
             await until(lambda: told.changes == 3)  # the refresh changed nothing, and was not told

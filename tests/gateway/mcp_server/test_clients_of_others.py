@@ -52,7 +52,7 @@ async def test_the_typescript_sdks(shared_mall: Mall, sdk: str) -> None:
         assert await process.wait() == 0
     assert said["connected"]["name"] == "heddle"
     assert said["capabilities"]["tools"] == {"listChanged": True}
-    assert {"box__add", "notes__add_note"} <= set(said["tools"])
+    assert {"toolbox__add", "notes__add_note"} <= set(said["tools"])
     assert said["added"]["structuredContent"] == {"result": 42}
     assert said["heard"] == [1, 2, 3]
     assert "abort" in said["gave_up"].lower()
@@ -81,8 +81,8 @@ async def test_the_inspectors_command_line(shared_mall: Mall, era: str) -> None:
         return json.loads(output)
 
     listed = await inspect("--method", "tools/list", "--strict")
-    assert "box__add" in json.dumps(listed)
+    assert "toolbox__add" in json.dumps(listed)
     called = await inspect(
-        "--method", "tools/call", "--tool-name", "box__add", "--tool-args-json", '{"a":2,"b":3}'
+        "--method", "tools/call", "--tool-name", "toolbox__add", "--tool-args-json", '{"a":2,"b":3}'
     )
     assert '"5"' in json.dumps(called)

@@ -253,7 +253,7 @@ async def test_a_client_signs_its_user_in_at_a_server_of_another_make(tmp_path: 
                 httpx2.AsyncClient(auth=auth, timeout=60, verify=False) as http,
                 Client(streamable_http_client(running.url, http_client=http)) as connected,
             ):
-                added = await connected.call_tool("box__add", {"a": 1, "b": 2})
+                added = await connected.call_tool("toolbox__add", {"a": 1, "b": 2})
             assert added.structured_content == {"result": 3}
             assert store.tokens is not None and store.tokens.access_token.count(".") == 2
         finally:

@@ -92,7 +92,7 @@ async def test_a_session_of_another_key_is_not_there(shared_mall: Mall) -> None:
     async with shared_mall.http(owner) as http:
         session = await open_session(http)
         listed = await http.post("/mcp", json=request("tools/list", 1), headers=session)
-        assert listed.status_code == 200 and "box__add" in listed.text
+        assert listed.status_code == 200 and "toolbox__add" in listed.text
     async with shared_mall.http(other) as http:
         for headers in (session, {"mcp-session-id": "made up"}, {"mcp-session-id": "v1." + "A" * 5000}):
             answer = await http.post("/mcp", json=request("tools/list", 1), headers=headers)
@@ -126,7 +126,7 @@ async def test_every_handshake_revision_is_spoken(shared_mall: Mall, version: st
         session = {"mcp-session-id": answer.headers["mcp-session-id"]}  # and not the revision
         told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
         assert (await http.post("/mcp", json=told, headers=session)).status_code == 202
-        call = request("tools/call", 1, name="box__add", arguments={"a": 20, "b": 22})
+        call = request("tools/call", 1, name="toolbox__add", arguments={"a": 20, "b": 22})
         assert '"text":"42"' in (await http.post("/mcp", json=call, headers=session)).text
 
 

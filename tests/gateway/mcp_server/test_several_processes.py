@@ -44,9 +44,9 @@ async def test_sessions_cancellations_and_changes_cross_over(pair: Pair) -> None
     here, there, box = pair.here, pair.there, pair.here.box
     async with here.http() as near, there.http() as far, client(there, mode=MODERN) as modern:
         session = await open_session(near)
-        assert "box__add" in (await far.post("/mcp", json=request("tools/list", 1), headers=session)).text
+        assert "toolbox__add" in (await far.post("/mcp", json=request("tools/list", 1), headers=session)).text
 
-        body = request("tools/call", 2, name="box__slow", arguments={"seconds": 60})
+        body = request("tools/call", 2, name="toolbox__slow", arguments={"seconds": 60})
         call = asyncio.create_task(near.post("/mcp", json=body, headers=session))
         await until(lambda: "slow" in box.calls)
         cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}

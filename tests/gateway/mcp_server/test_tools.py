@@ -14,13 +14,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_tools_are_listed_with_safe_names_titles_and_hints(shared_mall: Mall, era: str) -> None:
     async with client(shared_mall, mode=era) as connected:
         tools = {tool.name: tool for tool in (await connected.list_tools()).tools}
-    assert {"box__add", "box__count", "search__query"} <= set(tools)
+    assert {"toolbox__add", "toolbox__count", "search__query"} <= set(tools)
     assert not any(name.startswith("notes") for name in tools)  # there is no end user
-    add = tools["box__add"]
-    assert (add.title, add.description) == ("box/add", "Adds.")
+    add = tools["toolbox__add"]
+    assert (add.title, add.description) == ("toolbox/add", "Adds.")
     assert add.annotations is not None and add.annotations.idempotent_hint is True
-    assert tools["box__slow"].annotations is not None
-    assert tools["box__slow"].annotations.idempotent_hint is None
+    assert tools["toolbox__slow"].annotations is not None
+    assert tools["toolbox__slow"].annotations.idempotent_hint is None
     assert add.annotations.read_only_hint is True
     assert set(add.input_schema["properties"]) == {"a", "b"}
 
@@ -28,10 +28,10 @@ async def test_tools_are_listed_with_safe_names_titles_and_hints(shared_mall: Ma
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_call_answers_with_content_and_structured_content(shared_mall: Mall, era: str) -> None:
     async with client(shared_mall, mode=era) as connected:
-        added = await connected.call_tool("box__add", {"a": 2, "b": 3})
-        kinds = await connected.call_tool("box__kinds", {})
-        failed = await connected.call_tool("box__fail", {})
-        wrong = await connected.call_tool("box__add", {"a": "two"})
+        added = await connected.call_tool("toolbox__add", {"a": 2, "b": 3})
+        kinds = await connected.call_tool("toolbox__kinds", {})
+        failed = await connected.call_tool("toolbox__fail", {})
+        wrong = await connected.call_tool("toolbox__add", {"a": "two"})
     assert (text_of(added), added.structured_content) == ("5", {"result": 5})
     assert not added.is_error
     assert [block.type for block in kinds.content] == ["text", "image", "text", "text", "text"]
