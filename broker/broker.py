@@ -1,8 +1,9 @@
 """The broker: which tools there are for whom, and calling them as the right end user."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from broker.builtins.builtin import Services
@@ -43,6 +44,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, PaymentRequired, RateLimited
 from kit.outbound import OutboundPolicy
+from kit.to_its_end import to_its_end
 from vault.store import SecretNotFound, SecretTampered, Vault
 
 logger = logging.getLogger("heddle.broker")
@@ -174,20 +176,31 @@ class Broker:
         return error_result(f"The tool {tool.display_name} failed: {message}", record)
 
     async def call(
-        self, scope: ToolScope, toolset: Toolset, call: ToolCall, payment: Payment
+        self,
+        scope: ToolScope,
+        toolset: Toolset,
+        call: ToolCall,
+        payment: Payment,
+        *,
+        on_progress: Progress | None = None,
+        called_off: Callable[[], bool] = lambda: False,
     ) -> tuple[ToolResult | NeedsConnection | AnswersLater, int | None]:
-        """Dispatch one call and settle it; with what it cost in nano-USD, None if it has no price."""
+        """Dispatch one call and settle it; with what it cost in nano-USD, None if it has no price.
+
+        ``called_off``: whether it is the payer who has it cancelled, when its task is cancelled.
+        """
         try:
-            result = await self.dispatch(scope, toolset, call, payment)
-        except BaseException:
+            result = await self.dispatch(scope, toolset, call, payment, on_progress=on_progress)
+        except BaseException as error:
             if payment.charge is not None:
-                await payment.charge.cut_off(by_payer=False)
+                by_payer = isinstance(error, asyncio.CancelledError) and called_off()
+                await to_its_end(payment.charge.cut_off(by_payer=by_payer))
             raise
         if payment.charge is None:
             return result, None
         if not isinstance(result, ToolResult):
-            return result, await payment.charge.cut_off(by_payer=False)
-        return result, await payment.charge.settle(result)
+            return result, await to_its_end(payment.charge.cut_off(by_payer=False))
+        return result, await to_its_end(payment.charge.settle(result))
 
     def check_arguments(
         self, name: str, schema: dict[str, object], call: ToolCall, *, mendable: bool = False

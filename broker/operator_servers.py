@@ -73,6 +73,7 @@ class OperatorServers:
             _OperatorTool(self._caller, target, tool.name, tool.input_schema, tool.retry_safe),
             server_names=frozenset({server_name}),
             is_operators=True,
+            details=tool.details,
         )
 
     def _tell_of_unlisted(self, name: str, listed: set[str]) -> None:

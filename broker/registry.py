@@ -1,5 +1,5 @@
 """The tools that developers register: webhooks are created here, all are read and deleted. Secrets stay in
-the vault."""
+the vault. Who watches an account's tools is told of changes by its id."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import InvalidRequest, NotFound
 from kit.ids import new_id
+from kit.writer import touch
 from vault.store import SecretNotFound, Vault
 
 PURPOSE = "webhook_secret"
@@ -59,6 +60,7 @@ class ToolRegistry:
                 **columns,
             )
             session.add(tool)
+            touch(session, account_id)
             return tool
 
         return await self._db.write(write), secret
@@ -106,6 +108,7 @@ class ToolRegistry:
                 setattr(row, name, value)
             row.updated_at = self._clock.now_ms()
             session.add(row)
+            touch(session, account_id)
             return row
 
         return await self._db.write(write)
@@ -116,6 +119,7 @@ class ToolRegistry:
             secrets = (row.secret_id, row.old_secret_id, row.config_secret_id)
             self._vault.forget(session, *filter(None, secrets))
             session.delete(row)
+            touch(session, account_id)
 
         await self._db.write(write)
 

@@ -17,6 +17,7 @@ from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_id
 from kit.outbox import record_event
+from kit.writer import touch
 from vault.store import Vault
 
 TENANT, PER_USER = "tenant", "per_user"
@@ -96,6 +97,7 @@ class ServerStore:
             if row.auth_mode == PER_USER and row.catalog_slug is None:
                 unregister(session, account_id=row.account_id, name=row.name)
             session.delete(row)
+            touch(session, row.account_id)
 
         await self._db.write(write)
 
@@ -125,7 +127,10 @@ class ServerStore:
         of what they have not seen. Raises NotFound, Conflict."""
 
         def write(session: Session) -> list[str]:
-            return _approve(session, _locked(session, server), definitions)
+            row = _locked(session, server)
+            row.updated_at = self._clock.now_ms()  # what may be listed has changed
+            session.add(row)
+            return _approve(session, row, definitions)
 
         return await self._db.write(write)
 
@@ -174,6 +179,7 @@ class ServerStore:
             self._seal_headers(session, server, new.headers)
         session.add(server)
         session.flush()
+        touch(session, account_id)
         if new.auth_mode == PER_USER and new.catalog_slug is None:
             register(
                 session,
@@ -245,11 +251,12 @@ def tool_row(server: McpServer, tool: ListedTool, now_ms: int) -> McpTool:
 
 
 def _locked(session: Session, server: McpServer) -> McpServer:
-    """Raises NotFound if it is gone."""
+    """To change it, or its tools. Raises NotFound if it is gone."""
     query = select(McpServer).where(McpServer.id == server.id).with_for_update()
     row = session.exec(query.execution_options(populate_existing=True)).first()
     if row is None:
         raise NotFound(f"MCP server {server.id} not found")
+    touch(session, row.account_id)
     return row
 
 

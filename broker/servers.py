@@ -163,6 +163,7 @@ def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
         server_names=frozenset({server.name, server.id}),
         approval=policy.approval,
         trusted=policy.trusted,
+        details=tool.details,
         withheld=CHANGED if server.pin and tool.approved_sha256 != tool.definition_sha256 else None,
     )
 

@@ -1,6 +1,7 @@
 """One tool as the broker knows it, whatever stands behind it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -50,6 +51,8 @@ class BoundTool:
     approval: Approval = "never"
     trusted: bool = False
     """Whether what it says is not marked as data for the model."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What clients are shown and models are not, as its server lists it: title, annotations."""
     withheld: str | None = None
     """Why it must not be used, nor shown to a model, although it is there."""
 

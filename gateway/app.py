@@ -60,6 +60,7 @@ from gateway.inference.tool_images import ToolImages
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.jobs.jobs import Jobs
+from gateway.mcp_server.wiring import mcp_endpoint, mcp_routes
 from gateway.migrations import migrate
 from gateway.ops.routes import ops_routes
 from gateway.responses.conversations import Conversations
@@ -156,6 +157,7 @@ class App:
             endpoint_limits=EndpointLimits(per_endpoint=settings.max_calls_per_webhook),
         )
 
+        self.mcp = mcp_endpoint(db, vault, clock, self.keys, self.connections, self.broker, http, settings)
         self.twins = Twins(db, clock, credit_usd=settings.test_credit_usd, possible=catalogs.test is not None)
         self.engine = TurnEngine(
             db,
@@ -259,6 +261,7 @@ class App:
         self.roller.start()
         await self.idempotency.start()
         await self.broker.start()
+        await self.mcp.start()
         await self.engine.start()
         await self.jobs.runner.start()
         self.search_filler.start()
@@ -271,6 +274,7 @@ class App:
         """End the streams that would go on without end, because the process is about to stop; later also
         those of the turns that it runs. Their readers go on elsewhere."""
         self.thread_changes.stop()
+        self.mcp.stop_streams()
         if all_of_them:
             self.engine.hub.stop()
         else:
@@ -285,6 +289,7 @@ class App:
         await self.search_filler.close()
         await self.jobs.runner.close()
         await self.engine.close()
+        await self.mcp.close()
         await self.broker.close()
         await self.credentials.close()
         await self._oauth_http.close()
@@ -338,7 +343,7 @@ class App:
         self.post_paths = frozenset({*self._hot_routes, *post_paths(routers)})
         control_plane = BodyLimit(api_of(routers), max_bytes=settings.max_request_bytes)
         door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=self._hot_routes)
-        return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
+        return CrossOrigin(door, origins=settings.allowed_origins)
 
     def _control_plane(self) -> tuple[APIRouter, ...]:
         store = self._threads
@@ -374,6 +379,7 @@ class App:
             tool_routes(self.broker),
             builtin_routes(),
             mcp_server_routes(self.broker, self._catalog),
+            mcp_routes(self.mcp, self.settings),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
             connect_pages(
                 self.connect_sessions,

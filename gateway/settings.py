@@ -143,6 +143,16 @@ class Settings(BaseSettings):
     low_balance_usd: Decimal = Field(default=Decimal(1), ge=0, le=1_000_000)
     markup: Decimal = Field(default=Decimal("0.07"), ge=0, le=10)
     cors_origins: str = "*"
+    mcp_connect_wait_s: float = Field(default=45, ge=0, le=600, allow_inf_nan=False)
+    """How long a call at ``/mcp`` waits for the connection that its end user has gone to make."""
+    mcp_oauth_issuer: str | None = None
+    """The authorization server whose tokens ``/mcp`` takes beside API keys."""
+    mcp_oauth_end_user_claim: str = Field(default="sub", min_length=1)
+    mcp_oauth_key_claim: str = Field(default="heddle_key_id", min_length=1)
+    mcp_oauth_key_id: str | None = Field(default=None, pattern=r"^key_\w+$")
+    """The API key that all tokens act through; unset: the one that a token's claim names."""
+    mcp_oauth_scopes: str = Field(default="", pattern=r"^[\x21\x23-\x5b\x5d-\x7e ]*$")
+    """What a token must have been granted, separated by spaces."""
     keep_alive_s: int = Field(default=75, ge=1, le=3600)
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -205,7 +215,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: there is no server {server!r} under mcp_servers")
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "mcp_oauth_issuer")
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
         if url and not re.match(r"https?://[^/\s]+", url):
@@ -246,6 +256,10 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / DATABASE_FILE}"
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        return [origin.strip() for origin in self.cors_origins.split(",")]
 
     @property
     def resolved_public_url(self) -> str:

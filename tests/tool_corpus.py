@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from broker.mcp_call import McpCaller
-from broker.mcp_connection import McpTarget, StdioServer
+from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
+from broker.mcp_stdio import StdioServer
 from kit.outbound import OutboundPolicy
 from tests.node_peers import CACHE, HERE, NODE, node_modules
 

@@ -41,6 +41,12 @@ class Vault:
         self._keys = keys
         self._clock = clock
 
+    def derived_keys(self, purpose: str, *, anew: bool = False) -> list[bytes]:
+        """Keys to seal what clients carry for us, newest first; never those that seal what lies here.
+        ``anew``: something was sealed with a key that the ring does not have (yet)."""
+        ring = self._keys.reloaded() if anew else self._keys.current()
+        return ring.derived(purpose)
+
     def seal(self, session: Session, *, account_id: str, owner: str, purpose: str, plaintext: bytes) -> str:
         """Store a secret in the session's transaction; returns its id (``sec_…``)."""
         now = self._clock.now_ms()

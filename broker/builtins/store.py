@@ -12,6 +12,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_id
+from kit.writer import touch
 from vault.store import Vault
 
 PURPOSE = "builtin_config"
@@ -36,6 +37,7 @@ class BuiltinStore:
             )
             self._keep(session, tool, config)
             session.add(tool)
+            touch(session, account_id)
             return tool
 
         return await self._db.write(write)
@@ -63,6 +65,7 @@ class BuiltinStore:
                 self._keep(session, current, config)
             current.updated_at = self._clock.now_ms()
             session.add(current)
+            touch(session, current.account_id)
             return current
 
         return await self._db.write(write)

@@ -2,6 +2,7 @@
 here that it spends nothing."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -27,6 +28,7 @@ from threads.turn_request import parse_turn
 TURN = "/v1/threads/{thread_id}/messages"
 ACTIONS = "/v1/threads/{thread_id}/turns/{turn_id}/actions"
 TOOL = "/v1/tools/call"
+MCP = "/mcp"
 JOBS = "/v1/jobs"
 RESPONSES = "/v1/responses"
 SPEND = {
@@ -40,6 +42,7 @@ SPEND = {
     TURN,
     ACTIONS,
     TOOL,
+    MCP,
     JOBS,
 }
 SPEND_NOTHING = {
@@ -95,6 +98,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     TOOL: {"json": {"name": "search/query", "input": {}}},
 }
 JOB_ENDPOINTS = [path for path, request in REQUESTS.items() if "json" in request and path != TOOL]
+MODERN = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "search__query"}
+ENVELOPE = {"protocolVersion": "2026-07-28", "clientCapabilities": {}}
 STREAMED = ("/v1/messages", "/v1/chat/completions", "/v1/responses")
 
 
@@ -131,8 +136,23 @@ async def refusals(heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]) -
     tell(f"{RESPONSES}, stored", await user.post(RESPONSES, json=stored))
     for endpoint in JOB_ENDPOINTS:
         told[f"{JOBS} {endpoint}"] = await failure_of_job(user, endpoint)
+    for age in ({}, MODERN):
+        told[f"{MCP} {age}"] = await refusal_of_mcp(user, age)
     told[ACTIONS] = await refusal_after_waiting(heddle, user, key)
     return told
+
+
+async def refusal_of_mcp(user: httpx.AsyncClient, headers: dict[str, str]) -> tuple[int, str]:
+    """A refused tool call of an MCP client is a result, whose model may mend it."""
+    meta = {f"io.modelcontextprotocol/{name}": value for name, value in ENVELOPE.items()} if headers else {}
+    params = {"name": "search__query", "arguments": {}, "_meta": meta}
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    accept = {"accept": "application/json, text/event-stream"}
+    answer = (await user.post(MCP, json=asked, headers={**accept, **headers})).raise_for_status()
+    (message,) = [line for line in answer.text.splitlines() if "jsonrpc" in line]
+    result = json.loads(message.removeprefix("data: "))["result"]
+    assert result["isError"], result
+    return result["structuredContent"]["error"]["status"], result["structuredContent"]["error"]["code"]
 
 
 async def failure_of_job(user: httpx.AsyncClient, endpoint: str) -> tuple[int, str]:
