@@ -81,6 +81,13 @@ class ToolRegistry:
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
 
+    async def versions(self, account_id: str) -> list[tuple[str, str, int]]:
+        """Of every tool its id, its name and when it was last changed."""
+        query = select(Tool.id, Tool.name, Tool.updated_at).where(Tool.account_id == account_id)
+        async with self._db.session() as session:
+            rows = (await session.exec(query.order_by(col(Tool.id)))).all()
+            return [(tool_id, name, updated_at) for tool_id, name, updated_at in rows]
+
     async def get(self, account_id: str, tool_id: str) -> Tool:
         """Raises NotFound."""
         async with self._db.session() as session:

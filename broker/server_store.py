@@ -1,6 +1,6 @@
 """The rows of MCP servers and of the tools discovered on them. Credentials stay in the vault."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,6 +78,15 @@ class ServerStore:
         for row in rows:
             found[row.server_id].append(row)
         return found
+
+    async def versions(self, server_ids: Sequence[str]) -> list[tuple[str, str, str, str | None]]:
+        """Of every tool of these servers: its server, its name, its definition, the one approved of."""
+        query = select(
+            McpTool.server_id, McpTool.name, McpTool.definition_sha256, McpTool.approved_sha256
+        ).where(col(McpTool.server_id).in_(server_ids))
+        async with self._db.session() as session:
+            rows = await session.exec(query.order_by(col(McpTool.server_id), col(McpTool.name)))
+            return [(server, name, current, approved) for server, name, current, approved in rows.all()]
 
     async def insert(self, account_id: str, new: NewServer) -> McpServer:
         """Store a server, its credentials and its connector in one transaction. Raises Conflict."""

@@ -69,7 +69,7 @@ class McpServers:
 
     async def refresh(self, server: McpServer, scope: ToolScope) -> tuple[ToolChanges, list[SkippedTool]]:
         """List the tools again, as this scope. Raises ConnectionRequired, InvalidRequest, UpstreamFailed."""
-        listing = await self._list_live(server, scope)
+        listing = await self.list_live(server, scope)
         return await self.store.store_tools(server, listing.tools), listing.skipped
 
     async def call(
@@ -141,7 +141,8 @@ class McpServers:
         finally:
             self._pool.retire_server(key)
 
-    async def _list_live(self, server: McpServer, scope: ToolScope) -> Listing:
+    async def list_live(self, server: McpServer, scope: ToolScope) -> Listing:
+        """The tools that a server shows to this scope now. Raises as ``refresh``."""
         bearer = await self._bearer(server, scope)
         try:
             try:

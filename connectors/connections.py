@@ -212,6 +212,18 @@ class Connections:
         async with self._db.session() as session:
             return (await session.exec(query)).first()
 
+    async def active(self, account_id: str, end_user_id: str | None) -> dict[str, int]:
+        """What an end user is connected to: the newest generation by connector. Nothing without one."""
+        if end_user_id is None:
+            return {}
+        query = select(Connection.connector, Connection.generation).where(
+            Connection.account_id == account_id,
+            Connection.end_user_id == end_user_id,
+            Connection.status == "active",
+        )
+        async with self._db.session() as session:
+            return dict((await session.exec(query)).all())
+
     async def by_id(self, connection_id: str) -> Connection | None:
         async with self._db.session() as session:
             return await session.get(Connection, connection_id)

@@ -10,6 +10,7 @@ from sqlmodel import select
 from starlette.types import ASGIApp
 
 from broker.broker import Broker
+from broker.dynamic.routes import dynamic_routes
 from broker.endpoints import EndpointLimits
 from broker.mcp_connection import StdioServer
 from broker.result_policy import BadPolicy
@@ -368,6 +369,7 @@ class App:
             response_routes(self.responses),
             conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
+            dynamic_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions),
             connect_pages(

@@ -50,10 +50,19 @@ def connection(need: NeedsConnection) -> Need:
 
 
 def approval(
-    turn: Turn, call: ToolCallRow, display_name: str, *, first_use_of: str | None, now_ms: int
+    turn: Turn,
+    call: ToolCallRow,
+    display_name: str,
+    *,
+    first_use_of: str | dict[str, str] | None,
+    tools: list[str] | None = None,
+    now_ms: int,
 ) -> Need:
-    """``first_use_of``: the definition (SHA-256) that is approved of for later calls too."""
+    """``first_use_of``: the definition (SHA-256) that is approved of for later calls too; by tool, where the
+    call calls others in its turn, and ``tools`` are those that must be approved of."""
     payload: dict[str, Any] = {"input": call.input}
+    if tools is not None:
+        payload["tools"] = tools
     if first_use_of is not None:
         payload["first_use_of"] = first_use_of
     return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)

@@ -27,6 +27,7 @@ from threads.turn_request import parse_turn
 TURN = "/v1/threads/{thread_id}/messages"
 ACTIONS = "/v1/threads/{thread_id}/turns/{turn_id}/actions"
 TOOL = "/v1/tools/call"
+BATCH = "/v1/tools/execute"
 JOBS = "/v1/jobs"
 RESPONSES = "/v1/responses"
 SPEND = {
@@ -40,6 +41,7 @@ SPEND = {
     TURN,
     ACTIONS,
     TOOL,
+    BATCH,
     JOBS,
 }
 SPEND_NOTHING = {
@@ -52,6 +54,9 @@ SPEND_NOTHING = {
     "/v1/conversations": "stores messages; nothing is asked of a model",
     "/v1/conversations/{conversation_id}": "",
     "/v1/tools": "",
+    "/v1/tools/search": "calls no tool; what makes vectors of tools is admitted like any embedding",
+    "/v1/tools/schemas": "",
+    "/v1/connections": "",
     "/v1/tools/{tool_id}/rotate-secret": "",
     "/v1/tools/{tool_id}/test": "calls the account's own webhook, which has no price",
     "/v1/mcp-servers": "asks a server for its tools, and calls none",
@@ -131,8 +136,18 @@ async def refusals(heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]) -
     tell(f"{RESPONSES}, stored", await user.post(RESPONSES, json=stored))
     for endpoint in JOB_ENDPOINTS:
         told[f"{JOBS} {endpoint}"] = await failure_of_job(user, endpoint)
+    told[BATCH] = await refusal_within_a_batch(user)
     told[ACTIONS] = await refusal_after_waiting(heddle, user, key)
     return told
+
+
+async def refusal_within_a_batch(user: httpx.AsyncClient) -> tuple[int, str]:
+    """Each call of a batch is refused by itself, and its result says so."""
+    answer = await user.post(BATCH, json={"calls": [{"name": "search/query", "input": {}}]})
+    (result,) = answer.raise_for_status().json()["results"]
+    assert result["is_error"]
+    code = result["dispatch"]["status"]
+    return 429 if code.startswith("rate_limit") else 402, code
 
 
 async def failure_of_job(user: httpx.AsyncClient, endpoint: str) -> tuple[int, str]:
