@@ -94,6 +94,7 @@ class Broker:
         self._pool.start()
 
     async def close(self) -> None:
+        await self.dynamic.close()
         await self._offers.close()
         await self._catalog_servers.close()
         await self._pool.close()

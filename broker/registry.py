@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import bindparam
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from broker.models import Tool
 from broker.namespace import claim_name
@@ -81,12 +81,14 @@ class ToolRegistry:
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
 
-    async def versions(self, account_id: str) -> list[tuple[str, str, int]]:
-        """Of every tool its id, its name and when it was last changed."""
-        query = select(Tool.id, Tool.name, Tool.updated_at).where(Tool.account_id == account_id)
+    async def version(self, account_id: str) -> list[str]:
+        """Something that changes when a tool of the account is added, changed or removed."""
+        changed = col(Tool.updated_at)
+        query = select(func.count(), func.sum(changed), func.max(changed)).where(
+            Tool.account_id == account_id
+        )
         async with self._db.session() as session:
-            rows = (await session.exec(query.order_by(col(Tool.id)))).all()
-            return [(tool_id, name, updated_at) for tool_id, name, updated_at in rows]
+            return [str(value) for value in (await session.exec(query)).one()]
 
     async def get(self, account_id: str, tool_id: str) -> Tool:
         """Raises NotFound."""

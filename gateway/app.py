@@ -54,7 +54,7 @@ from gateway.inference.providers import Provider
 from gateway.inference.route import InferenceRoute
 from gateway.inference.routes import model_routes
 from gateway.inference.routing import Router
-from gateway.inference.search_embeddings import SETTING, SearchEmbeddings
+from gateway.inference.search_embeddings import SETTING, SearchEmbeddings, ToolSearchEmbeddings
 from gateway.inference.stand_ins import build_catalogs
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
@@ -170,6 +170,7 @@ class App:
         if self._search_model is not None:
             self.embedder = Embedder(db, clock, self._search_model)
             self.billing.on_credited(self.embedder.money_came)
+            self.broker.dynamic.embed_with(ToolSearchEmbeddings(self._search_model))
         self.purger = Purger(db, clock, keep_h=settings.keep_deleted_threads_h)
         self.idempotency = Idempotency(
             db,

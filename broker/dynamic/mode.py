@@ -10,6 +10,7 @@ from broker.dynamic.calls import META_TOOLS, call_record, parse_calls, told
 from broker.dynamic.catalog_servers import slug_of
 from broker.dynamic.lookup import Lookup, Missing
 from broker.dynamic.manage import CONNECTED, NOT_CONNECTED, ManageConnections
+from broker.dynamic.meaning import Meaning, ToolEmbeddings, fused
 from broker.dynamic.meta_tools import (
     EXECUTE,
     MANAGE,
@@ -42,6 +43,15 @@ class DynamicMode:
         self._lookup = lookup
         self._execute = execute
         self.connections = connections
+        self.meaning: Meaning | None = None
+
+    def embed_with(self, model: ToolEmbeddings) -> None:
+        """Find tools by their meaning too."""
+        self.meaning = Meaning(model)
+
+    async def close(self) -> None:
+        if self.meaning is not None:
+            await self.meaning.close()
 
     async def toolset(self, scope: ToolScope, selection: ToolSelection) -> Toolset:
         """The four tools; with ``selection.tools`` they find and call nothing else than those.
@@ -70,9 +80,9 @@ class DynamicMode:
         return next((name for name in names if name not in META_TOOLS and not knows(view, name)), None)
 
     async def search(
-        self, scope: ToolScope, intent: str, limit: int, only: frozenset[str] = frozenset()
+        self, scope: ToolScope, key_id: str, intent: str, limit: int, only: frozenset[str] = frozenset()
     ) -> dict[str, Any]:
-        """Raises InvalidRequest for an empty intent."""
+        """``key_id``: who pays where it costs something. Raises InvalidRequest for an empty intent."""
         if not intent.strip():
             raise InvalidRequest("intent: expected what you want to do, in words", param="intent")
         view = await self._offers.view(scope)
@@ -80,7 +90,13 @@ class DynamicMode:
         among = None
         if only:
             among = [at for at, offer in enumerate(shelf.offers) if offer.permitted(only)]
-        found = shelf.index.search(intent[:MAX_INTENT_CHARS], limit, among=among)
+        intent = intent[:MAX_INTENT_CHARS]
+        found = shelf.index.search(intent, max(limit, MAX_FOUND), among=among)
+        if self.meaning is not None:
+            texts = [f"{offer.name}: {offer.description}" for offer in shelf.offers]
+            near = await self.meaning.nearest(scope, key_id, texts, intent, among=among)
+            found = fused(found, near, limit=limit) if near else found
+        found = found[:limit]
         return {"results": [_shown(view, at) for at in found]}
 
     async def schemas(
@@ -117,10 +133,10 @@ class DynamicMode:
         return answer
 
     async def _search_tool(
-        self, only: frozenset[str], scope: ToolScope, _key_id: str, arguments: dict[str, Any]
+        self, only: frozenset[str], scope: ToolScope, key_id: str, arguments: dict[str, Any]
     ) -> dict[str, Any]:
         limit = min(MAX_FOUND, arguments.get("limit") or USUAL_FOUND)
-        return await self.search(scope, arguments["intent"], limit, only)
+        return await self.search(scope, key_id, arguments["intent"], limit, only)
 
     async def _schemas_tool(
         self, only: frozenset[str], scope: ToolScope, _key_id: str, arguments: dict[str, Any]

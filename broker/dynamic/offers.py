@@ -138,10 +138,12 @@ class Offers:
         return await asyncio.shield(task)
 
     async def _fingerprint(self, account_id: str, stock: _Stock) -> bytes:
-        """Of everything that an offer or its place in the ranking depends on."""
+        """Of everything that an offer or its place in the ranking depends on. Registered tools and servers
+        are told by when they changed: of two changes in one millisecond the second may be found late. What is
+        called is looked up as it is."""
         content = [
             account_id,
-            await self._registry.versions(account_id),
+            await self._registry.version(account_id),
             [[row.id, row.name, row.updated_at, row.discovered_at] for row in stock.servers],
             await self._servers.store.versions([row.id for row in stock.servers]),
             [tool.definition_sha256 for tool in stock.operators],

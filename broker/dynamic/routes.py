@@ -50,7 +50,7 @@ def dynamic_routes(broker: Broker) -> APIRouter:
     @router.post("/tools/search")
     async def search_tools(body: SearchTools, caller: Standard) -> dict[str, Any]:
         scope = ToolScope(caller.account_id, caller.acting_for(body.end_user_id))
-        return await dynamic.search(scope, body.intent, body.limit)
+        return await dynamic.search(scope, caller.key_id, body.intent, body.limit)
 
     @router.post("/tools/schemas")
     async def get_schemas(body: GetSchemas, caller: Standard) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A library of more than a thousand tools as their vendors describe them, and what people want of them.
 
 ``families.txt`` has the tools, ``intents.txt`` what somebody says and which tool is meant. The intents were
-written down before there was any ranking.
+written down before there was any ranking; those of ``fresh.txt`` when it was done, and it was not
+changed for them.
 """
 
 import re
@@ -75,12 +76,23 @@ def tools() -> dict[str, LibraryTool]:
 @cache
 def intents() -> tuple[list[Intent], list[Intent]]:
     """Those to tune by, and those held out."""
+    found = _intents("intents.txt")
+    return found[::2], found[1::2]
+
+
+@cache
+def fresh() -> list[Intent]:
+    """Those that were written down when the ranking was done."""
+    return _intents("fresh.txt")
+
+
+def _intents(name: str) -> list[Intent]:
     known = tools()
     found = []
-    for line in _lines("intents.txt"):
+    for line in _lines(name):
         text, _, right = line.partition(" => ")
         found.append(Intent(text, frozenset(known[one.strip()].name for one in right.split("|"))))
-    return found[::2], found[1::2]
+    return found
 
 
 def _lines(name: str) -> list[str]:

@@ -126,7 +126,7 @@ async def test_a_key_is_taken_checked_used_and_never_shown(stalls: Market) -> No
     assert {"tool": "qlaud-mcp/abacus", "status": "not_connected"} in (await manage(bob, "list"))["tools"]
     for path in ("/v1/connections", "/v1/tools"):
         assert KEY not in (await ada.get(path)).text
-    assert KEY not in str(listed) + stored.text + wrong["tool"] + str(await search(ada, "add numbers"))
+    assert KEY not in f"{listed} {stored.text} {await search(ada, 'add numbers')}"
 
 
 async def test_nothing_is_found_called_or_connected_across_accounts(stalls: Market) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from broker.dynamic.terms import terms_of
 from broker.dynamic.tool_index import Described, ToolIndex
-from tests.tool_library import Intent, intents, tools
+from tests.tool_library import Intent, fresh, intents, tools
 
 TOP = 5
 
@@ -30,7 +30,9 @@ def test_the_right_tool_is_among_the_first_five(library: tuple[list[Described], 
     wrong, wrong_held_out = missed(library, tuned), missed(library, held_out)
     right = 1 - (len(wrong) + len(wrong_held_out)) / (len(tuned) + len(held_out))
     assert right >= 0.9, wrong + wrong_held_out
-    assert len(wrong_held_out) / len(held_out) <= 0.12, wrong_held_out  # the ranking was not made for these
+    assert len(wrong_held_out) / len(held_out) <= 0.12, wrong_held_out  # the ranking was not made for these,
+    wrong_fresh = missed(library, fresh())
+    assert len(wrong_fresh) / len(fresh()) <= 0.12, wrong_fresh  # and these came after it
 
 
 @pytest.mark.parametrize(
