@@ -1,5 +1,6 @@
 """What a turn can wait for: one kind of pending action each, with its expiry and its default outcome."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,21 +51,28 @@ def connection(need: NeedsConnection) -> Need:
 
 
 def approval(
+    turn: Turn, call: ToolCallRow, display_name: str, *, first_use_of: str | None, now_ms: int
+) -> Need:
+    """``first_use_of``: the definition (SHA-256) that is approved of for later calls too."""
+    payload: dict[str, Any] = {"input": call.input}
+    if first_use_of is not None:
+        payload["first_use_of"] = first_use_of
+    return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)
+
+
+def batch_approval(
     turn: Turn,
     call: ToolCallRow,
     display_name: str,
+    definitions: Mapping[str, str],
     *,
-    first_use_of: str | dict[str, str] | None,
-    tools: list[str] | None = None,
+    first_use: bool,
     now_ms: int,
 ) -> Need:
-    """``first_use_of``: the definition (SHA-256) that is approved of for later calls too; by tool, where the
-    call calls others in its turn, and ``tools`` are those that must be approved of."""
-    payload: dict[str, Any] = {"input": call.input}
-    if tools is not None:
-        payload["tools"] = tools
-    if first_use_of is not None:
-        payload["first_use_of"] = first_use_of
+    """The same for a call that calls others in its turn; ``definitions``: those that must be approved of."""
+    payload: dict[str, Any] = {"input": call.input, "tools": sorted(definitions)}
+    if first_use:
+        payload["first_use_of"] = dict(definitions)
     return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)
 
 

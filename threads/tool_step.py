@@ -120,19 +120,15 @@ class ToolStepRunner:
         self, run: TurnRun, call: ToolCallRow, name: str, missing: Approval, askers: list[BoundTool]
     ) -> None:
         """``askers``: the tools that ask for it, the call's own or such as it calls in its turn."""
-        own = run.toolset.find(call.name)
         definitions = {tool.display_name: tool.definition_sha256 for tool in askers}
-        trusted: str | dict[str, str] | None = None
-        if missing == "first_use":
-            trusted = definitions if askers != [own] else definitions[name]
-        need = needs.approval(
-            run.turn,
-            call,
-            name,
-            first_use_of=trusted,
-            tools=None if askers == [own] else sorted(definitions),
-            now_ms=self._clock.now_ms(),
-        )
+        now = self._clock.now_ms()
+        if askers == [run.toolset.find(call.name)]:
+            trusted = definitions[name] if missing == "first_use" else None
+            need = needs.approval(run.turn, call, name, first_use_of=trusted, now_ms=now)
+        else:
+            need = needs.batch_approval(
+                run.turn, call, name, definitions, first_use=missing == "first_use", now_ms=now
+            )
         await self._journal.open_action(run.turn, call, need)
 
     async def _hand_over(self, run: TurnRun, call: ToolCallRow) -> None:

@@ -25,8 +25,8 @@ from connectors.catalog import CatalogEntry
 from connectors.connections import Connections
 from kit.errors import HeddleError
 
-MAX_KEPT_TOOLS = 50_000
-"""In the indexes of all accounts together; about 1 KB each."""
+MAX_KEPT_TOOLS = 20_000
+"""In the indexes of all accounts together; some 3 KB each."""
 SHOWN_CHARS = 300
 
 
