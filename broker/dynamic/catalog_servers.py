@@ -21,6 +21,7 @@ from broker.server_store import PER_USER, TENANT
 from broker.servers import McpServers
 from broker.tool import BoundTool
 from connectors.catalog import Catalog, CatalogEntry
+from connectors.url_template import placeholders
 from kit.errors import HeddleError, UpstreamTimeout
 
 logger = logging.getLogger("heddle.broker")
@@ -57,9 +58,10 @@ class CatalogServers:
 
     def offered(self, own: Sequence[McpServer]) -> list[CatalogEntry]:
         """The entries that stand for themselves: an account's own server goes before the entry that it was
-        made of. One whose connections would go by the name of another server's is not offered at all."""
+        made of. One whose connections would go by the name of another server's is not offered at all, nor is
+        one that is no MCP server, or that cannot be connected yet."""
         taken = {name for server in own for name in (server.name, server.catalog_slug)}
-        return [entry for entry in self._catalog if entry.slug not in taken]
+        return [entry for entry in self._catalog if _usable(entry) and entry.slug not in taken]
 
     async def tools(
         self, scope: ToolScope, entry: CatalogEntry, connected: Mapping[str, int]
@@ -118,8 +120,16 @@ def _too_slow(entry: CatalogEntry) -> HeddleError:
     return UpstreamTimeout(f"{entry.display_name} did not list its tools in time")
 
 
+def _usable(entry: CatalogEntry) -> bool:
+    """Whether its server has one address for everybody, and a way to connect that is served."""
+    if entry.server_url is None or placeholders(entry.server_url):
+        return False
+    return bool({"none", "oauth", "api_key"} & set(entry.auth_kinds))
+
+
 def _as_server(account_id: str, entry: CatalogEntry) -> McpServer:
     """As if the account had registered it; never stored."""
+    assert entry.server_url is not None, "an entry without a server is not offered"
     return McpServer(
         id=f"catalog:{account_id}:{entry.slug}",
         account_id=account_id,
