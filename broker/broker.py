@@ -22,6 +22,12 @@ from broker.calls import (
     ToolSelection,
     error_result,
 )
+from broker.dynamic.catalog_servers import PREFIX, CatalogServers
+from broker.dynamic.lookup import Lookup
+from broker.dynamic.manage import ManageConnections
+from broker.dynamic.mode import DynamicMode
+from broker.dynamic.multi_execute import MultiExecute
+from broker.dynamic.offers import Offers
 from broker.endpoints import EndpointLimits
 from broker.mcp_call import CALL_TIMEOUT_S, McpCaller
 from broker.mcp_pool import McpPool
@@ -34,7 +40,7 @@ from broker.result_review import ResultReview
 from broker.schema import ArgumentValidator
 from broker.server_store import ServerStore
 from broker.servers import McpServers
-from broker.tool import BoundTool, CallContext
+from broker.tool import BoundTool, CallContext, Composite, InnerCalls
 from broker.toolset import Toolset
 from broker.webhook import WebhookDispatcher
 from broker.webhook_tools import WebhookTools
@@ -90,11 +96,24 @@ class Broker:
             BUILTIN: self._builtin_tools,
         }
         self._resolver = ToolResolver(self.registry, kinds, self.servers, self._operator, connect_sessions)
+        connections = connect_sessions.connections
+        self._catalog_servers = CatalogServers(connect_sessions.registry.catalog, self.servers)
+        self._offers = Offers(self._resolver, self.registry, self.servers, self._catalog_servers, connections)
+        lookup = Lookup(self._offers, self._resolver, self._catalog_servers)
+        self.dynamic = DynamicMode(
+            self._offers,
+            lookup,
+            MultiExecute(lookup, self),
+            ManageConnections(self._offers, self, connect_sessions, connections),
+        )
 
     async def start(self) -> None:
         self._pool.start()
 
     async def close(self) -> None:
+        await self.dynamic.close()
+        await self._offers.close()
+        await self._catalog_servers.close()
         await self.servers.close()
         await self._pool.close()
         await self.webhooks.close()
@@ -103,6 +122,8 @@ class Broker:
 
     async def toolset(self, scope: ToolScope, selection: ToolSelection) -> Toolset:
         """The tools of a turn; raises as ``ToolResolver.toolset``."""
+        if selection.mode == "dynamic":
+            return await self.dynamic.toolset(scope, selection)
         return await self._resolver.toolset(scope, selection)
 
     async def operator_tools(self) -> dict[str, list[BoundTool]]:
@@ -112,6 +133,17 @@ class Broker:
     def _list_changed(self, key: tuple[str, str]) -> None:
         self.servers.list_changed(*key)
         self._operator.list_changed(key[0])
+
+    async def connect_link(self, scope: ToolScope, connector: str, display_name: str) -> NeedsConnection:
+        """A link by which the scope's end user connects an account. Raises InvalidRequest, NotFound."""
+        return await self._resolver.connect_link(scope, connector, display_name)
+
+    async def reached_by(self, scope: ToolScope, toolset: Toolset, call: ToolCall) -> list[BoundTool]:
+        """The tools that a call calls in its turn; none for one that does its work itself."""
+        tool = toolset.find(call.name)
+        if tool is None or not isinstance(tool.callee, Composite):
+            return []
+        return await tool.callee.reached_by(call, scope)
 
     async def prices(self, account_id: str) -> PriceOf:
         """What an account pays for a call of each of the operator's tools."""
@@ -125,12 +157,13 @@ class Broker:
         payment: Payment,
         *,
         on_progress: Progress | None = None,
+        inner: InnerCalls | None = None,
     ) -> ToolResult | NeedsConnection | AnswersLater:
         """Call a tool. A tool's own failure is an error result that the model can act on.
 
         A price is set aside before: if there is a ``payment.charge`` in the end, whatever that end is, the
-        caller must end the charge. Raises PaymentRequired, RateLimited or PermissionDenied, and then nothing
-        was called.
+        caller must end the charge. ``inner`` keeps the results of calls within the call. Raises
+        PaymentRequired, RateLimited or PermissionDenied, and then nothing was called.
         """
         tool = toolset.find(call.name)
         if tool is None and call.name in toolset.withheld:
@@ -151,16 +184,17 @@ class Broker:
         assert tool.callee is not None, "a caller's own tool is not dispatched"
         started = time.monotonic()
         try:
-            result = await tool.callee.call(call, CallContext(scope, payment, on_progress))
+            context = CallContext(scope, payment, on_progress, inner)
+            result = await tool.callee.call(call, context)
             if checked.mended:
                 result = replace(result, record={**result.record, "mended_arguments": checked.mended})
             return await self._reviewed(scope, tool, call, result)
         except (PaymentRequired, RateLimited):  # of a built-in that spends by itself: nothing was done
             raise
         except ConnectionRequired as need:
-            provider = tool.display_name.partition("/")[0]
+            provider = tool.display_name.removeprefix(PREFIX).partition("/")[0]
             try:
-                return await self._resolver.connect_link(scope, need, provider)
+                return await self._resolver.connect_link(scope, need.connector, provider, scopes=need.scopes)
             except HeddleError as error:
                 code, message = error.code, error.message
         except HeddleError as error:

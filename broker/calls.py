@@ -38,9 +38,10 @@ class ToolScope:
 
 @dataclass(frozen=True)
 class ToolSelection:
-    """Which tools a turn may use: none, those named (ids or names), or all of the account's."""
+    """Which tools a turn may use: none, those named (ids or names), all of the account's, or what it finds
+    (``dynamic``) among everything, or those named."""
 
-    mode: Literal["none", "explicit", "tenant"]
+    mode: Literal["none", "explicit", "tenant", "dynamic"]
     tools: tuple[str, ...] = ()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import bindparam
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from broker.models import Tool
 from broker.namespace import claim_name
@@ -83,6 +83,15 @@ class ToolRegistry:
         query = select(Tool).where(Tool.account_id == account_id).order_by(col(Tool.name))
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
+
+    async def version(self, account_id: str) -> list[str]:
+        """Something that changes when a tool of the account is added, changed or removed."""
+        changed = col(Tool.updated_at)
+        query = select(func.count(), func.sum(changed), func.max(changed)).where(
+            Tool.account_id == account_id
+        )
+        async with self._db.session() as session:
+            return [str(value) for value in (await session.exec(query)).one()]
 
     async def get(self, account_id: str, tool_id: str) -> Tool:
         """Raises NotFound."""

@@ -30,6 +30,7 @@ MAX_DESCRIPTION = 10_000
 MAX_TIMEOUT_MS = 120_000
 MAX_RULES = 200
 POLICY_COLUMNS = {"approval", "pin", "allow_sampling", "shared_tools"}
+RESERVED_NAME = "qlaud-mcp"
 DEFAULT_OVERLAP_S = 24 * 60 * 60
 MAX_OVERLAP_S = 30 * 24 * 60 * 60
 
@@ -193,6 +194,8 @@ class CreateServer(ServerPolicy):
     def _is_a_name(cls, name: str | None) -> str | None:
         if name is not None and not SERVER_NAME.fullmatch(name):
             raise ValueError(f"expected a name like my-server ({SERVER_NAME.pattern})")
+        if name == RESERVED_NAME:
+            raise ValueError(f"{RESERVED_NAME} is what dynamic mode calls the catalogue")
         return name
 
     @model_validator(mode="after")

@@ -1,11 +1,12 @@
 """The rows of MCP servers and of the tools discovered on them. Credentials stay in the vault."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
-from sqlmodel import Session, col, delete, select
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, case, col, delete, func, select
 
 from broker.definition import definition_digest
 from broker.mcp_listing import ListedTool
@@ -79,6 +80,20 @@ class ServerStore:
         for row in rows:
             found[row.server_id].append(row)
         return found
+
+    async def versions(self, server_ids: Sequence[str]) -> list[list[str]]:
+        """Something that changes when a tool of these servers is added, removed, described otherwise or
+        approved of (with ``discovered_at``: two discoveries may find the same names)."""
+        defined = col(McpTool.definition_sha256)
+        approved = func.sum(case((col(McpTool.approved_sha256) == defined, 1), else_=0))
+        server = col(McpTool.server_id)
+        query = select_columns(server, func.count(), func.min(defined), func.max(defined), approved)
+        query = query.where(server.in_(server_ids)).group_by(server).order_by(server)
+        if not server_ids:
+            return []
+        async with self._db.session() as session:
+            rows = await (await session.connection()).execute(query)
+        return [[str(value) for value in row] for row in rows]
 
     async def insert(self, account_id: str, new: NewServer) -> McpServer:
         """Store a server, its credentials and its connector in one transaction. Raises Conflict."""

@@ -149,6 +149,10 @@ class McpServers:
         finally:
             self._pool.retire_server(key)
 
+    async def list_live(self, server: McpServer, scope: ToolScope) -> Listing:
+        """The tools that a server shows to this scope now. Raises as ``refresh``."""
+        return await self._access.list_live(server, scope)
+
 
 def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
     approval = as_approval(server.approval)

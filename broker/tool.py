@@ -3,12 +3,40 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from broker.calls import AnswersLater, Progress, ToolCall, ToolResult, ToolScope
 from broker.definition import definition_digest
-from broker.metering import Payment
+from broker.metering import OpenCharge, Payment
 from broker.policy import Approval
+
+
+class InnerCalls(Protocol):
+    """Keeps what the calls within one call come to, where that must survive its process: each by its place.
+
+    A call within a call is made at most once unless it is safe to repeat: what is in ``kept`` is not made
+    again, and what is not, where ``resumed``, may have been made by the process that died.
+    """
+
+    @property
+    def kept(self) -> Mapping[int, ToolResult]:
+        """What an earlier process has kept."""
+        ...
+
+    @property
+    def resumed(self) -> bool: ...
+
+    async def permitted(self, tool: "BoundTool") -> bool:
+        """Whether everybody who must approve of this tool's call has."""
+        ...
+
+    async def keep(self, place: int, name: str, result: ToolResult, charge: OpenCharge | None) -> None:
+        """Write a result down, and end the charge for it in the same transaction."""
+        ...
+
+    async def cut_off(self, charge: OpenCharge) -> None:
+        """End the charge of a call that was broken off."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -18,6 +46,7 @@ class CallContext:
     scope: ToolScope
     payment: Payment
     on_progress: Progress | None = None
+    inner: InnerCalls | None = None
 
 
 class Callee(Protocol):
@@ -29,6 +58,15 @@ class Callee(Protocol):
         Raises ConnectionRequired if an end user has to connect first, and any other HeddleError if the call
         could not be made.
         """
+        ...
+
+
+@runtime_checkable
+class Composite(Protocol):
+    """A callee that calls other tools."""
+
+    async def reached_by(self, call: ToolCall, scope: ToolScope) -> "list[BoundTool]":
+        """The tools that a call would call, as far as there are such."""
         ...
 
 
@@ -49,6 +87,8 @@ class BoundTool:
     is_operators: bool = False
     """Whether the operator provides it, so that it may have a price."""
     approval: Approval = "never"
+    is_lookup: bool = False
+    """Whether it only tells what there is: nobody is asked about that unless it is named."""
     trusted: bool = False
     """Whether what it says is not marked as data for the model."""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +104,10 @@ class BoundTool:
     def definition_sha256(self) -> str:
         """What it is known as to be doing: the approval of a first use does not outlive a change of this."""
         return definition_digest(self.display_name, self.description, self.input_schema, self.retry_safe)
+
+    def named_by(self, name: str) -> bool:
+        """Whether this is, or is of the server that is, meant by ``name``."""
+        return name == self.display_name or name in self.aliases or name in self.server_names
 
     @property
     def by_client(self) -> bool:

@@ -18,7 +18,7 @@ from connectors.clients import OAuthClients
 from connectors.connections import API_KEY, OAUTH, Connected, Connections, NewCredentials
 from connectors.discovery import discover
 from connectors.http import OAuthHttp
-from connectors.models import ConnectSession
+from connectors.models import Connection, ConnectSession
 from connectors.oauth import TokenTarget, authorization_url, exchange_code
 from connectors.registry import ConnectorRegistry, ConnectorTarget
 from kit.clock import Clock
@@ -99,8 +99,8 @@ class ConnectSessions:
         self._clock = clock
         self._http = http
         self._clients = clients
-        self._registry = registry
-        self._connections = connections
+        self.registry = registry
+        self.connections = connections
         self._public_url = public_url
         self._on_declined: list[Callable[[Declined], Awaitable[None]]] = []
 
@@ -116,7 +116,7 @@ class ConnectSessions:
         """A fresh link. Raises NotFound for an unknown connector, InvalidRequest for a bad return_url."""
         if return_url is not None and urlsplit(return_url).scheme not in {"http", "https"}:
             raise InvalidRequest("return_url: expected an http(s) URL", param="return_url")
-        target = await self._registry.get(account_id, connector)
+        target = await self.registry.get(account_id, connector)
         token = secrets.token_urlsafe(32)
         now = self._clock.now_ms()
         row = ConnectSession(
@@ -145,7 +145,7 @@ class ConnectSessions:
         if row.expires_at <= self._clock.now_ms():
             raise LinkUnusable("expired")
         try:
-            return row, await self._registry.get(row.account_id, row.connector)
+            return row, await self.registry.get(row.account_id, row.connector)
         except HeddleError:
             raise LinkUnusable("unknown") from None
 
@@ -162,6 +162,23 @@ class ConnectSessions:
         if not await self._move(row, {"open"}, status="finishing"):
             raise LinkUnusable("used")
         return await self._store(row, NewCredentials(API_KEY, checked))
+
+    async def store_key(
+        self, account_id: str, connector: str, end_user_id: str, values: dict[str, str]
+    ) -> Connection:
+        """Connect an end user by a key that the developer has asked for himself: what the hosted page does.
+
+        Raises NotFound for an unknown connector, InvalidRequest if it takes no keys, or naming a field.
+        """
+        target = await self.registry.get(account_id, connector)
+        if target.auth != API_KEY:
+            raise InvalidRequest(
+                f"credentials: {target.display_name} is connected by its own login, through a connect_url",
+                param="credentials",
+            )
+        new = NewCredentials(API_KEY, check_values(target.config_schema, values))
+        key = Connected(account_id, target.name, end_user_id, "")
+        return await self.connections.store(lambda _session, _id: None, key=key, new=new)
 
     async def authorize(self, row: ConnectSession, target: ConnectorTarget, browser: str) -> str:
         """Prepare the OAuth flow for this browser; returns where to send it.
@@ -281,7 +298,7 @@ class ConnectSessions:
             session.add(current)
 
         key = Connected(row.account_id, row.connector, row.end_user_id, "")
-        connection = await self._connections.store(close_session, key=key, new=new)
+        connection = await self.connections.store(close_session, key=key, new=new)
         return FlowEnd("connected", row, connection.id)
 
     async def _decline(self, row: ConnectSession, before: set[str]) -> FlowEnd:

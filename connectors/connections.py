@@ -228,6 +228,18 @@ class Connections:
             made_in = (await session.exec(query)).first()
         return [] if made_in is None or made_in.flow is None else list(made_in.flow["scopes"])
 
+    async def active(self, account_id: str, end_user_id: str | None) -> dict[str, int]:
+        """What an end user is connected to: the newest generation by connector. Nothing without one."""
+        if end_user_id is None:
+            return {}
+        query = select(Connection.connector, Connection.generation).where(
+            Connection.account_id == account_id,
+            Connection.end_user_id == end_user_id,
+            Connection.status == "active",
+        )
+        async with self._db.session() as session:
+            return dict((await session.exec(query)).all())
+
     async def by_id(self, connection_id: str) -> Connection | None:
         async with self._db.session() as session:
             return await session.get(Connection, connection_id)

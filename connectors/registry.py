@@ -62,7 +62,7 @@ def unregister(session: Session, *, account_id: str, name: str) -> None:
 class ConnectorRegistry:
     def __init__(self, db: Database, catalog: Catalog) -> None:
         self._db = db
-        self._catalog = catalog
+        self.catalog = catalog
 
     async def get(self, account_id: str, name: str) -> ConnectorTarget:
         """The connector that an account means by ``name``: its server, ``server/tool``, or a slug.
@@ -75,7 +75,7 @@ class ConnectorRegistry:
             row = (await session.exec(query)).first()
         if row is not None:
             return ConnectorTarget(row.name, row.display_name, "oauth", row.server_url)
-        entry = self._catalog.get(server)
+        entry = self.catalog.get(server)
         if entry is None or entry.auth == "none":
             raise NotFound(f"there is no connector named {server}", param="connector")
         return _target(entry)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from broker.broker import Broker
 from broker.builtins.routes import builtin_routes
+from broker.dynamic.routes import dynamic_routes
 from broker.endpoints import EndpointLimits
 from broker.mcp_stdio import StdioServer
 from broker.result_policy import BadPolicy
@@ -54,7 +55,7 @@ from gateway.inference.providers import Provider
 from gateway.inference.route import InferenceRoute
 from gateway.inference.routes import model_routes
 from gateway.inference.routing import Router
-from gateway.inference.search_embeddings import SETTING, SearchEmbeddings
+from gateway.inference.search_embeddings import SETTING, SearchEmbeddings, ToolSearchEmbeddings
 from gateway.inference.stand_ins import build_catalogs
 from gateway.inference.tool_images import ToolImages
 from gateway.inference.turn_model import TurnModel
@@ -175,6 +176,7 @@ class App:
         if self._search_model is not None:
             self.embedder = Embedder(db, clock, self._search_model)
             self.billing.on_credited(self.embedder.money_came)
+            self.broker.dynamic.embed_with(ToolSearchEmbeddings(self._search_model))
         self.purger = Purger(db, clock, keep_h=settings.keep_deleted_threads_h)
         self.idempotency = Idempotency(
             db,
@@ -378,6 +380,7 @@ class App:
             conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
             builtin_routes(),
+            dynamic_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             mcp_routes(self.mcp, self.settings),
             connection_routes(self.connections, self.credentials, self.connect_sessions),

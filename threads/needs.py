@@ -1,5 +1,6 @@
 """What a turn can wait for: one kind of pending action each, with its expiry and its default outcome."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,22 @@ def approval(
     payload: dict[str, Any] = {"input": call.input}
     if first_use_of is not None:
         payload["first_use_of"] = first_use_of
+    return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)
+
+
+def batch_approval(
+    turn: Turn,
+    call: ToolCallRow,
+    display_name: str,
+    definitions: Mapping[str, str],
+    *,
+    first_use: bool,
+    now_ms: int,
+) -> Need:
+    """The same for a call that calls others in its turn; ``definitions``: those that must be approved of."""
+    payload: dict[str, Any] = {"input": call.input, "tools": sorted(definitions)}
+    if first_use:
+        payload["first_use_of"] = dict(definitions)
     return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)
 
 

@@ -29,7 +29,7 @@ from threads.parking import park
 from threads.steps import ModelStepRunner, TurnRun
 from threads.tool_step import ToolStepRunner, may_wait_for_funds
 from threads.turn_events import done_event, error_event
-from threads.turn_tools import with_client_tools
+from threads.turn_tools import check_dynamic_approvals, with_client_tools
 
 logger = logging.getLogger("heddle.threads")
 
@@ -193,6 +193,7 @@ class TurnRunner:
         )
         selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
         toolset = with_client_tools(turn, await self._broker.toolset(scope, selection))
+        await check_dynamic_approvals(turn, scope, self._broker.dynamic)
         context = await self._window.open(turn, thread)
         answered = context.history[-1].role == "user"
         limit = turn.max_cost_nanos

@@ -16,12 +16,14 @@ from broker.broker import Broker
 from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, error_result
 from broker.metering import OpenCharge, Payment, Record
 from broker.policy import Approval
+from broker.tool import BoundTool
 from kit.clock import Clock
 from kit.crash_points import reach
 from kit.errors import HeddleError, PaymentRequired
 from kit.to_its_end import to_its_end
 from threads import needs
 from threads.approvals import Approvals
+from threads.inner_calls import InnerCallRows
 from threads.journal import UNKNOWN_OUTCOME, Journal, Tell
 from threads.live_turn import LastEvents
 from threads.model_client import LeaseLost
@@ -101,18 +103,32 @@ class ToolStepRunner:
             await self._finish(run, call, name, error_result(UNKNOWN_OUTCOME))
         elif self._by_client(run, call):
             await self._hand_over(run, call)
-        elif (asked := await self._approvals.missing(run, call)) == "never":
+        else:
+            await self._dispatch_or_ask(run, call, name)
+
+    async def _dispatch_or_ask(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
+        reached = await self._broker.reached_by(run.scope, run.toolset, _asked(call))
+        missing, askers = await self._approvals.missing(run, call, reached)
+        if missing == "never":
             await self._dispatch(run, call, name)
         elif (invalid := self._invalid(run, call)) is not None:
             await self._finish(run, call, name, invalid)
         else:
-            await self._ask(run, call, name, asked)
+            await self._ask(run, call, name, missing, askers)
 
-    async def _ask(self, run: TurnRun, call: ToolCallRow, name: str, asked: Approval) -> None:
-        bound = run.toolset.find(call.name)
-        assert bound is not None
-        trusted = bound.definition_sha256 if asked == "first_use" else None
-        need = needs.approval(run.turn, call, name, first_use_of=trusted, now_ms=self._clock.now_ms())
+    async def _ask(
+        self, run: TurnRun, call: ToolCallRow, name: str, missing: Approval, askers: list[BoundTool]
+    ) -> None:
+        """``askers``: the tools that ask for it, the call's own or such as it calls in its turn."""
+        definitions = {tool.display_name: tool.definition_sha256 for tool in askers}
+        now = self._clock.now_ms()
+        if askers == [run.toolset.find(call.name)]:
+            trusted = definitions[name] if missing == "first_use" else None
+            need = needs.approval(run.turn, call, name, first_use_of=trusted, now_ms=now)
+        else:
+            need = needs.batch_approval(
+                run.turn, call, name, definitions, first_use=missing == "first_use", now_ms=now
+            )
         await self._journal.open_action(run.turn, call, need)
 
     async def _hand_over(self, run: TurnRun, call: ToolCallRow) -> None:
@@ -142,20 +158,15 @@ class ToolStepRunner:
 
     async def _dispatch(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
         payment = Payment(request_id_of(run.turn, call.id), run.turn.key_id, run.budget)
-        if call.status == "running":  # its stream has been told by the process that left it
+        resumed = call.status == "running"
+        inner = InnerCallRows(self._journal, self._approvals, run, call, resumed=resumed)
+        if resumed:  # its stream has been told by the process that left it
             await self._journal.change_call(run.turn, call, status="running")
         else:
             await self._start(run, call, name)
         reach("turn.tool.started")
-        request = ToolCall(
-            tool_use_id=call.tool_use_id,
-            name=call.name,
-            input=call.input,
-            iteration=call.iteration,
-            created_at=call.created_at,
-        )
         try:
-            outcome = await self._outcome(run, request, name, payment)
+            outcome = await self._outcome(run, _asked(call), name, payment, inner)
         except asyncio.CancelledError:
             if payment.charge is not None:
                 await to_its_end(self._cut_off(run, call, payment.charge))
@@ -169,13 +180,13 @@ class ToolStepRunner:
             await to_its_end(self._finish(run, call, name, outcome, payment.charge))
 
     async def _outcome(
-        self, run: TurnRun, request: ToolCall, name: str, payment: Payment
+        self, run: TurnRun, request: ToolCall, name: str, payment: Payment, inner: InnerCallRows
     ) -> ToolResult | Need:
         """What the model is told, whatever happens, also of a price that is not covered; or whom the call
         needs."""
         turn, now = run.turn, self._clock.now_ms()
         try:
-            result = await self._broker.dispatch(run.scope, run.toolset, request, payment)
+            result = await self._broker.dispatch(run.scope, run.toolset, request, payment, inner=inner)
         except PaymentRequired as refusal:
             if may_wait_for_funds(turn, refusal):
                 return needs.funds(turn, refusal, now_ms=now)
@@ -186,6 +197,8 @@ class ToolStepRunner:
             )
         except HeddleError as error:
             return error_result(error.message)
+        except LeaseLost:
+            raise
         except Exception:
             logger.exception("dispatching a call of turn %s failed", turn.id)
             return error_result("The tool could not be called because of a fault on our side.")
@@ -267,11 +280,10 @@ class ToolStepRunner:
         """What is wrong with the arguments: nobody is to be asked about a call that cannot be made."""
         bound = run.toolset.find(call.name)
         assert bound is not None
-        asked = ToolCall(call.tool_use_id, call.name, call.input, call.created_at)
         return self._broker.check_arguments(
             bound.display_name,
             bound.input_schema,
-            asked,
+            _asked(call),
             mendable=not bound.by_client,  # the caller has read its arguments off the stream already
         )
 
@@ -284,6 +296,10 @@ class ToolStepRunner:
     def _retry_safe(run: TurnRun, call: ToolCallRow) -> bool:
         bound = run.toolset.find(call.name)
         return bound is not None and bound.retry_safe
+
+
+def _asked(call: ToolCallRow) -> ToolCall:
+    return ToolCall(call.tool_use_id, call.name, call.input, call.created_at, call.iteration)
 
 
 def may_wait_for_funds(turn: Turn, refusal: PaymentRequired) -> bool:

@@ -29,6 +29,7 @@ TURN = "/v1/threads/{thread_id}/messages"
 ACTIONS = "/v1/threads/{thread_id}/turns/{turn_id}/actions"
 TOOL = "/v1/tools/call"
 MCP = "/mcp"
+BATCH = "/v1/tools/execute"
 JOBS = "/v1/jobs"
 RESPONSES = "/v1/responses"
 SPEND = {
@@ -43,6 +44,7 @@ SPEND = {
     ACTIONS,
     TOOL,
     MCP,
+    BATCH,
     JOBS,
 }
 SPEND_NOTHING = {
@@ -55,6 +57,9 @@ SPEND_NOTHING = {
     "/v1/conversations": "stores messages; nothing is asked of a model",
     "/v1/conversations/{conversation_id}": "",
     "/v1/tools": "",
+    "/v1/tools/search": "calls no tool; what makes vectors of tools is admitted like any embedding",
+    "/v1/tools/schemas": "",
+    "/v1/connections": "",
     "/v1/tools/{tool_id}/rotate-secret": "",
     "/v1/tools/{tool_id}/test": "calls the account's own webhook, which has no price",
     "/v1/mcp-servers": "asks a server for its tools, and calls none",
@@ -138,6 +143,7 @@ async def refusals(heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]) -
         told[f"{JOBS} {endpoint}"] = await failure_of_job(user, endpoint)
     for age in ({}, MODERN):
         told[f"{MCP} {age}"] = await refusal_of_mcp(user, age)
+    told[BATCH] = await refusal_within_a_batch(user)
     told[ACTIONS] = await refusal_after_waiting(heddle, user, key)
     return told
 
@@ -153,6 +159,15 @@ async def refusal_of_mcp(user: httpx.AsyncClient, headers: dict[str, str]) -> tu
     result = json.loads(message.removeprefix("data: "))["result"]
     assert result["isError"], result
     return result["structuredContent"]["error"]["status"], result["structuredContent"]["error"]["code"]
+
+
+async def refusal_within_a_batch(user: httpx.AsyncClient) -> tuple[int, str]:
+    """Each call of a batch is refused by itself, and its result says so."""
+    answer = await user.post(BATCH, json={"calls": [{"name": "search/query", "input": {}}]})
+    (result,) = answer.raise_for_status().json()["results"]
+    assert result["is_error"]
+    code = result["dispatch"]["status"]
+    return 429 if code.startswith("rate_limit") else 402, code
 
 
 async def failure_of_job(user: httpx.AsyncClient, endpoint: str) -> tuple[int, str]:
