@@ -161,7 +161,7 @@ async def test_an_accounts_own_server_stands_for_the_vendor_it_was_made_of(stall
         (result,) = await execute(ada, {"name": tool, "input": {"a": 1, "b": 2}})
         assert not result["is_error"], result
     denied, several = await execute(ada, {"name": "sums/fail"}, {"name": "sums"})
-    assert denied["is_error"] and "names 5 tools" in several["output"]["error"]
+    assert denied["is_error"] and "tools; call one of them" in several["output"]["error"]
     assert "sums/fail" not in await search(ada, "sums that always fail")
     assert (await search(ada, "adds sums"))["sums/add"]["connection"] == "connected"
 
