@@ -5,15 +5,19 @@ import time
 from collections.abc import Mapping
 
 from broker.calls import (
-    AnswersLater,
+    Ask,
     NeedsConnection,
+    Outcome,
     Progress,
+    Resume,
+    TaskUnderWay,
     ToolCall,
     ToolResult,
     ToolScope,
     ToolSelection,
     error_result,
 )
+from broker.interfaces import Interfaces
 from broker.mcp_call import CALL_TIMEOUT_S, McpCaller
 from broker.mcp_connection import StdioServer
 from broker.mcp_pool import McpPool
@@ -24,6 +28,7 @@ from broker.resolver import ToolResolver
 from broker.schema import ArgumentValidator
 from broker.server_store import ServerStore
 from broker.servers import McpServers
+from broker.task_calls import TaskCalls
 from broker.tool import BoundTool, CallContext
 from broker.toolset import Toolset
 from broker.webhook import WebhookDispatcher
@@ -65,6 +70,8 @@ class Broker:
         self.registry = ToolRegistry(db, vault, clock, self._operator.names)
         store = ServerStore(db, vault, clock, self._operator.names)
         self.servers = McpServers(store, credentials, self._pool, self._caller)
+        self.interfaces = Interfaces(self.servers, self._caller)
+        self._tasks = TaskCalls(self.servers, self._caller)
         self.webhooks = WebhookDispatcher(policy, clock)
         kinds = {"webhook": WebhookTools(self.registry, self.webhooks)}
         self._resolver = ToolResolver(self.registry, kinds, self.servers, self._operator, connect_sessions)
@@ -96,8 +103,11 @@ class Broker:
         payment: Payment,
         *,
         on_progress: Progress | None = None,
-    ) -> ToolResult | NeedsConnection | AnswersLater:
-        """Call a tool. A tool's own failure is an error result that the model can act on.
+        ask: Ask | None = None,
+        resume: Resume | None = None,
+    ) -> Outcome:
+        """Call a tool, or go on with a call (``resume``). A tool's own failure is an error result that the
+        model can act on.
 
         A price is set aside before: if there is a ``payment.charge`` in the end, whatever that end is, the
         caller must end the charge. Raises PaymentRequired, RateLimited or PermissionDenied, and then nothing
@@ -121,7 +131,7 @@ class Broker:
         assert tool.callee is not None, "a caller's own tool is not dispatched"
         started = time.monotonic()
         try:
-            return await tool.callee.call(call, CallContext(scope, payment, on_progress))
+            return await tool.callee.call(call, CallContext(scope, payment, on_progress, ask, resume))
         except ConnectionRequired as need:
             provider = tool.display_name.partition("/")[0]
             try:
@@ -142,7 +152,7 @@ class Broker:
 
     async def call(
         self, scope: ToolScope, toolset: Toolset, call: ToolCall, payment: Payment
-    ) -> tuple[ToolResult | NeedsConnection | AnswersLater, int | None]:
+    ) -> tuple[Outcome, int | None]:
         """Dispatch one call and settle it; with what it cost in nano-USD, None if it has no price."""
         try:
             result = await self.dispatch(scope, toolset, call, payment)
@@ -155,6 +165,18 @@ class Broker:
         if not isinstance(result, ToolResult):
             return result, await payment.charge.cut_off(by_payer=False)
         return result, await payment.charge.settle(result)
+
+    async def connect_link(self, scope: ToolScope, need: ConnectionRequired) -> NeedsConnection:
+        """A link by which the scope's end user connects what is needed. Raises InvalidRequest, NotFound."""
+        return await self._resolver.connect_link(scope, need.connector, need.connector)
+
+    async def poll_task(self, scope: ToolScope, resume: Resume) -> ToolResult | TaskUnderWay:
+        """How far a call is that has become a task; answers are sent to its server. Fails only by results."""
+        return await self._tasks.poll(scope, resume)
+
+    async def give_up_task(self, scope: ToolScope, state: dict[str, object]) -> None:
+        """Tell a task's server, if it can be reached, that nobody waits for it any more."""
+        await self._tasks.give_up(scope, state)
 
     def check_arguments(self, name: str, schema: dict[str, object], call: ToolCall) -> ToolResult | None:
         """An error result that says how to mend the arguments, or None if they fit."""

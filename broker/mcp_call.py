@@ -9,15 +9,19 @@ from urllib.parse import urlsplit
 
 import mcp_types
 from mcp import MCPError
-from mcp.client import Client
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from broker.calls import Progress, ToolResult, error_result
+from broker.calls import NeedsInput, TaskUnderWay, ToolResult, error_result
 from broker.mcp_connection import McpConnection, McpTarget, McpUnavailable
+from broker.mcp_exchange import CannotGoOn, ToolExchange, UrlRequired
+from broker.mcp_interaction import InteractiveClient
 from broker.mcp_listing import Listing, read_listing
 from broker.mcp_pool import McpPool
 from broker.mcp_results import to_result
+from broker.mcp_tasks import TaskCreated
 from broker.mcp_transport import TRACE, HttpTrace
+from broker.stopwatch import Stopwatch
+from broker.tool import CallContext
 
 T = TypeVar("T")
 
@@ -41,6 +45,19 @@ class McpCallFailed(Exception):
     def __init__(self, message: str, *, status: str) -> None:
         super().__init__(message)
         self.message, self.status = message, status
+
+
+@dataclass(frozen=True)
+class McpToolCall:
+    """A tool of a server, what it is called with, and within what time. ``whole``: whether the client gets
+    the server's result as it is, besides what the model is told."""
+
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    retry_safe: bool
+    timeout_s: float | None = None
+    whole: bool = False
 
 
 class _Stale(Exception):
@@ -71,61 +88,74 @@ class McpCaller:
         return await self._run(target, read_listing, self._list_timeout_s, repeatable=True)
 
     async def call_tool(
-        self,
-        target: McpTarget,
-        name: str,
-        arguments: dict[str, Any],
-        *,
-        retry_safe: bool,
-        timeout_s: float | None = None,
-        on_progress: Progress | None = None,
-    ) -> ToolResult:
-        """Call a tool, within ``timeout_s`` if given. Raises Unauthorized; every other failure is an error
-        result.
+        self, target: McpTarget, call: McpToolCall, context: CallContext
+    ) -> ToolResult | NeedsInput | TaskUnderWay:
+        """Call a tool. Raises Unauthorized; every other failure is an error result.
 
         Cancelling the waiting task cancels the call at the server.
         """
-        started, within_s = time.monotonic(), timeout_s or self._call_timeout_s
+        started = time.monotonic()
         host = urlsplit(target.url).hostname if target.url else "stdio"
         record: dict[str, Any] = {"kind": "mcp", "target": host}
-
-        async def calling(client: Client) -> mcp_types.CallToolResult:
-            return await client.call_tool(
-                name, arguments, read_timeout_seconds=within_s, progress_callback=on_progress
-            )
-
         try:
-            result = await self._run(target, calling, within_s, repeatable=retry_safe)
-        except McpCallFailed as failure:
-            record.update(status=failure.status, latency_ms=_ms(started))
-            return error_result(f"The tool {name} failed: {failure.message}", record)
-        status = "tool_error" if result.is_error else "ok"
-        record.update(status=status, latency_ms=_ms(started))
-        return to_result(result, record)
+            exchange = ToolExchange((target.key[0], call.server), call.tool, call.arguments, context)
+            result = await self._exchange(target, exchange, call)
+            record.update(latency_ms=_ms(started))
+            return _outcome(exchange, result, call, record)
+        except (McpCallFailed, CannotGoOn) as failure:
+            status = failure.status if isinstance(failure, McpCallFailed) else "cannot_go_on"
+            record.update(status=status, latency_ms=_ms(started))
+            return error_result(f"The tool {call.tool} failed: {failure}", record)
+
+    async def run(
+        self, target: McpTarget, work: Callable[[InteractiveClient], Awaitable[T]], *, repeatable: bool
+    ) -> T:
+        """Anything else that a server is asked for. Raises Unauthorized or McpCallFailed."""
+        return await self._run(target, work, self._list_timeout_s, repeatable=repeatable)
+
+    async def _exchange(
+        self, target: McpTarget, exchange: ToolExchange, call: McpToolCall
+    ) -> mcp_types.Result | UrlRequired:
+        """All rounds that ask for nothing. Raises Unauthorized, McpCallFailed, CannotGoOn."""
+        timeout_s = call.timeout_s or self._call_timeout_s
+        while True:
+            result = await self._run(
+                target,
+                lambda client: exchange.send(client, timeout_s),
+                timeout_s,
+                repeatable=call.retry_safe,
+                stopwatch=exchange.stopwatch,
+            )
+            if not isinstance(result, mcp_types.InputRequiredResult) or result.input_requests:
+                return result
+            await exchange.next_round(result)
 
     async def _run(
         self,
         target: McpTarget,
-        work: Callable[[Client], Awaitable[T]],
+        work: Callable[[InteractiveClient], Awaitable[T]],
         timeout_s: float,
         *,
         repeatable: bool,
+        stopwatch: Stopwatch | None = None,
     ) -> T:
-        """Run on the kept connection; once more on a fresh one if the first certainly did nothing."""
-        progressed = _Progressed()
+        """Run on the kept connection; once more on a fresh one if the first certainly did nothing. While the
+        ``stopwatch`` stands still, so does the time that this may take."""
+        progressed, stopwatch = _Progressed(), stopwatch or Stopwatch()
         try:
-            async with asyncio.timeout(timeout_s + GRACE_S):
-                try:
-                    return await self._attempt(target, work, progressed, repeatable=repeatable)
-                except _Stale:
-                    return await self._attempt(target, work, progressed, repeatable=repeatable, last=True)
+            async with asyncio.timeout(timeout_s + GRACE_S) as limit:
+                with stopwatch.running(limit):
+                    try:
+                        return await self._attempt(target, work, progressed, repeatable=repeatable)
+                    except _Stale:
+                        return await self._attempt(target, work, progressed, repeatable=repeatable, last=True)
         except TimeoutError:
             raise _timed_out(progressed.sent and not repeatable) from None
 
     async def _attempt(
         self,
         target: McpTarget,
-        work: Callable[[Client], Awaitable[T]],
+        work: Callable[[InteractiveClient], Awaitable[T]],
         progressed: _Progressed,
         *,
         repeatable: bool,
@@ -172,6 +202,21 @@ class McpCaller:
             ) from None
         finally:
             TRACE.reset(token)
+
+
+def _outcome(
+    exchange: ToolExchange, result: mcp_types.Result | UrlRequired, call: McpToolCall, record: dict[str, Any]
+) -> ToolResult | NeedsInput | TaskUnderWay:
+    """Raises CannotGoOn."""
+    if isinstance(result, UrlRequired):
+        return exchange.needs_url(result, {**record, "status": "input_required"})
+    if isinstance(result, mcp_types.InputRequiredResult):
+        return exchange.needs_input(result, {**record, "status": "input_required"})
+    if isinstance(result, TaskCreated):
+        return exchange.task(result, {**record, "status": "task"}, whole=call.whole)
+    assert isinstance(result, mcp_types.CallToolResult)
+    status = "tool_error" if result.is_error else "ok"
+    return to_result(result, {**record, "status": status}, whole=call.whole)
 
 
 def _classified(error: MCPError, trace: HttpTrace, *, unknown: bool) -> McpCallFailed:

@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mcp_types
-from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from broker.mcp_interaction import InteractiveClient, interactive_client
 from broker.mcp_transport import MAX_BODY_BYTES, TRACE, HttpTrace, RequestHeaders, SharedTransport
 
 logger = logging.getLogger("heddle.broker")
 
 OPEN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
-CLIENT_INFO = mcp_types.Implementation(name="heddle", version="0.1.0")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class McpConnection:
         self._target = target
         self._transport = transport
         self._headers = RequestHeaders(target.headers)
-        self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._ready: asyncio.Future[InteractiveClient] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
         self._opening = HttpTrace()
         self._task = asyncio.create_task(self._live())
@@ -70,7 +69,7 @@ class McpConnection:
     def dead(self) -> bool:
         return self._task.done()
 
-    async def client(self, headers: Mapping[str, str]) -> Client:
+    async def client(self, headers: Mapping[str, str]) -> InteractiveClient:
         """The open client, carrying these headers from now on. Raises McpUnavailable."""
         self._headers.headers = dict(headers)
         return await asyncio.shield(self._ready)
@@ -112,7 +111,7 @@ class McpConnection:
         self._ready.set_exception(error)
         self._ready.exception()  # nobody may be waiting any more
 
-    def _open(self) -> Client:
+    def _open(self) -> InteractiveClient:
         target = self._target
         if target.stdio is not None:
             own = target.stdio
@@ -126,7 +125,7 @@ class McpConnection:
                 http_client=self._transport.client(self._headers),
                 max_sse_event_size=MAX_BODY_BYTES,
             )
-        return Client(server, client_info=CLIENT_INFO, cache=None)
+        return interactive_client(server, tasks=target.stdio is None)
 
 
 async def _accept_any_output(_name: str, _result: mcp_types.CallToolResult) -> None:

@@ -14,6 +14,8 @@ MAX_BLOCKS = 100
 MAX_IMAGES = 20
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 MAX_OUTPUT_BYTES = 1024 * 1024
+SERVER_INFO = mcp_types.SERVER_INFO_META_KEY
+"""The protocol's own stamp on every result, which says nothing about this one."""
 IMAGE_SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -21,8 +23,9 @@ IMAGE_SIGNATURES = {
 }
 
 
-def to_result(result: mcp_types.CallToolResult, record: dict[str, Any]) -> ToolResult:
-    """Text, images and structured content become blocks; what models cannot read is described."""
+def to_result(result: mcp_types.CallToolResult, record: dict[str, Any], *, whole: bool = False) -> ToolResult:
+    """Text, images and structured content become blocks; what models cannot read is described. With
+    ``whole``, the client gets the result as it is as well."""
     blocks = [_block(item) for item in result.content[:MAX_BLOCKS]]
     left_out = len(result.content) - len(blocks)
     if left_out:
@@ -36,7 +39,27 @@ def to_result(result: mcp_types.CallToolResult, record: dict[str, Any]) -> ToolR
     if structured is not None and len(encoded) > MAX_OUTPUT_BYTES:
         output = shorten(encoded.decode())
     record = {**record, "bytes": len(encoded)}
-    return ToolResult(output, blocks, bool(result.is_error), record, answered=True)
+    told = _for_client(result, whole=whole)
+    return ToolResult(output, blocks, bool(result.is_error), record, answered=True, for_client=told)
+
+
+def _for_client(result: mcp_types.CallToolResult, *, whole: bool) -> dict[str, Any] | None:
+    """The result as it is, for user interfaces (MCP Apps), or only its ``_meta``, which is for clients and
+    never for models; nothing of it where it is too large."""
+    meta = {name: value for name, value in (result.meta or {}).items() if name != SERVER_INFO}
+    dumped: dict[str, Any] = {}
+    if whole:
+        dumped = result.model_dump(
+            mode="json", by_alias=True, exclude_unset=True, exclude={"result_type", "meta"}
+        )
+    if meta:
+        dumped["_meta"] = meta
+    if not dumped:
+        return None
+    if len(msgspec.json.encode(dumped)) > MAX_OUTPUT_BYTES:
+        return {"left_out": f"larger than {MAX_OUTPUT_BYTES} bytes"}
+    kept: dict[str, Any] = storable(dumped)
+    return kept
 
 
 def _block(item: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.calls import ToolCall, ToolResult
-from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
+from broker.calls import NeedsInput, TaskUnderWay, ToolCall, ToolResult
+from broker.mcp_call import McpCaller, McpCallFailed, McpToolCall, Unauthorized
 from broker.mcp_connection import McpTarget, StdioServer
 from broker.mcp_listing import ListedTool
 from broker.tool import BoundTool, CallContext
@@ -58,7 +58,7 @@ class OperatorServers:
             tool.description,
             tool.input_schema,
             tool.retry_safe,
-            _OperatorTool(self._caller, target, tool.name, tool.retry_safe),
+            _OperatorTool(self._caller, target, server_name, tool),
             server_names=frozenset({server_name}),
             is_operators=True,
         )
@@ -74,17 +74,12 @@ class OperatorServers:
 class _OperatorTool:
     caller: McpCaller
     target: McpTarget
-    name: str
-    retry_safe: bool
+    server: str
+    tool: ListedTool
 
-    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | NeedsInput | TaskUnderWay:
+        what = McpToolCall(self.server, self.tool.name, call.input, self.tool.retry_safe)
         try:
-            return await self.caller.call_tool(
-                self.target,
-                self.name,
-                call.input,
-                retry_safe=self.retry_safe,
-                on_progress=context.on_progress,
-            )
+            return await self.caller.call_tool(self.target, what, context)
         except Unauthorized:  # cannot come from a process that is asked over its own pipes
             raise AssertionError("a stdio server has no HTTP status") from None

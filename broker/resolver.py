@@ -56,7 +56,8 @@ class ToolResolver:
         registered = await self._registry.all(scope.account_id)
         servers = await self._servers.store.all(scope.account_id)
         if selection.mode == "tenant":
-            return Toolset.build(await self._all(scope, registered, servers))
+            every = await self._all(scope, registered, servers)
+            return Toolset.build([tool for tool in every if tool.for_models])
         bound: list[BoundTool] = []
         required: dict[str, NeedsConnection] = {}
         for wanted in selection.tools:
@@ -75,9 +76,12 @@ class ToolResolver:
                 required[need.connector] = await self.connect_link(scope, need.connector, server.name)
                 continue
             chosen = [
-                tool for tool in tools if not tool_name or tool.display_name.partition("/")[2] == tool_name
+                tool
+                for tool in tools
+                if (not tool_name or tool.display_name.partition("/")[2] == tool_name)
+                and (tool.for_models or not selection.for_models)
             ]
-            if not chosen and tool_name:
+            if not chosen and tool_name:  # also if it is for user interfaces only
                 raise _unknown(wanted)
             bound += chosen
         return Toolset.build(bound, tuple(required.values()))

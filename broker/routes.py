@@ -5,7 +5,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolScope, ToolSelection, error_result
+from broker.calls import (
+    AnswersLater,
+    NeedsConnection,
+    NeedsInput,
+    Outcome,
+    TaskUnderWay,
+    ToolCall,
+    ToolResult,
+    ToolScope,
+    ToolSelection,
+    error_result,
+)
 from broker.metering import Payment
 from broker.schemas import (
     ApproveTools,
@@ -24,6 +35,7 @@ from broker.tool import BoundTool
 from broker.webhook import Exchange
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.connect import check_values
+from connectors.credentials import ConnectionRequired
 from connectors.url_template import BadUrlValue
 from kit.caller import Admin, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound
@@ -60,7 +72,7 @@ def tool_routes(broker: Broker) -> APIRouter:
     ) -> dict[str, Any]:
         end_user_id = caller.acting_for(body.end_user_id)
         scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
-        toolset = await broker.toolset(scope, ToolSelection("explicit", (body.name,)))
+        toolset = await broker.toolset(scope, ToolSelection("explicit", (body.name,), for_models=False))
         safe_name = toolset.find_display(body.name) or next(iter(toolset.tools), None)
         if toolset.required or safe_name is None or len(toolset.tools) > 1:
             if toolset.required:
@@ -70,11 +82,8 @@ def tool_routes(broker: Broker) -> APIRouter:
             raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
         call = ToolCall(new_id("call"), safe_name, body.input, created_at=broker.clock.now_ms())
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
-        result, nanos = await broker.call(scope, toolset, call, payment)
-        if isinstance(result, NeedsConnection):
-            raise _connection_required(result)
-        if isinstance(result, AnswersLater):
-            result = error_result(ONLY_IN_TURNS, result.record)
+        outcome, nanos = await broker.call(scope, toolset, call, payment)
+        result = await _at_once(broker, scope, outcome)
         cost = {} if nanos is None else {"cost_micros": micros(nanos)}
         if nanos is not None:
             response.headers["x-heddle-cost-micros"] = str(micros(nanos))
@@ -84,6 +93,7 @@ def tool_routes(broker: Broker) -> APIRouter:
             "is_error": result.is_error,
             "content": result.content,
             "dispatch": result.record,
+            **({} if result.for_client is None else {"mcp": {"result": result.for_client}}),
             **cost,
         }
 
@@ -180,6 +190,16 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
         row = await servers.store.get(caller.account_id, server_id)
         return {"id": row.id, "approved": await servers.store.approve(row, body.definitions)}
 
+    @router.get("/mcp-servers/{server_id}/resources")
+    async def read_resource(
+        server_id: str, uri: str, caller: Standard, end_user_id: str | None = None
+    ) -> dict[str, Any]:
+        scope = ToolScope(caller.account_id, caller.acting_for(end_user_id))
+        try:
+            return await broker.interfaces.read(scope, server_id, uri)
+        except ConnectionRequired as need:
+            raise _connection_required(await broker.connect_link(scope, need)) from None
+
     @router.delete("/mcp-servers/{server_id}")
     async def delete_server(server_id: str, caller: Admin) -> dict[str, Any]:
         await servers.delete(await servers.store.get(caller.account_id, server_id))
@@ -211,6 +231,24 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
         return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
 
     return router
+
+
+async def _at_once(broker: Broker, scope: ToolScope, outcome: Outcome) -> ToolResult:
+    """What a call comes to where nobody can wait for it: only a thread's turn can. Raises Conflict."""
+    if isinstance(outcome, ToolResult):
+        return outcome
+    if isinstance(outcome, NeedsConnection):
+        raise _connection_required(outcome)
+    if isinstance(outcome, NeedsInput):
+        raise Conflict(
+            f"the MCP server {outcome.server} asks the end user something, and only a thread's turn can wait "
+            "for the answer",
+            code="input_required",
+            details={"server": outcome.server, "questions": [one.shown for one in outcome.questions]},
+        )
+    if isinstance(outcome, TaskUnderWay):
+        await broker.give_up_task(scope, outcome.state)
+    return error_result(ONLY_IN_TURNS, outcome.record)
 
 
 def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:

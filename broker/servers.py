@@ -1,9 +1,12 @@
 """MCP servers of an account: registration, discovery of their tools, and who calls them with what."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from broker.calls import Progress, ToolCall, ToolResult, ToolScope
-from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
+from broker.calls import NeedsInput, TaskUnderWay, ToolCall, ToolResult, ToolScope
+from broker.mcp_apps import for_models, shown_to_client, user_interface
+from broker.mcp_call import McpCaller, McpCallFailed, McpToolCall, Unauthorized
 from broker.mcp_connection import McpTarget
 from broker.mcp_listing import Listing, SkippedTool
 from broker.mcp_pool import McpPool
@@ -16,6 +19,8 @@ from kit.errors import InvalidRequest, UpstreamFailed
 from kit.ids import new_id
 
 CHANGED = "its server has changed its definition, and the developer has not approved of that"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,38 +81,40 @@ class McpServers:
         self,
         server: McpServer,
         tool: McpTool,
-        scope: ToolScope,
-        arguments: dict[str, object],
+        call: ToolCall,
+        context: CallContext,
         *,
         policy: ToolPolicy | None = None,
-        on_progress: Progress | None = None,
-    ) -> ToolResult:
-        """Call a tool as this scope; after a 401 once more with a renewed credential.
+    ) -> ToolResult | NeedsInput | TaskUnderWay:
+        """Call a tool as the context's scope. Raises as ``as_user``."""
+        policy = policy or ToolPolicy()
+        what = McpToolCall(
+            server.name,
+            tool.name,
+            call.input,
+            tool.retry_safe if policy.idempotent is None else policy.idempotent,
+            timeout_s=None if policy.timeout_ms is None else policy.timeout_ms / 1000,
+            whole=user_interface(tool.details) is not None,
+        )
+        return await self.as_user(
+            server, context.scope, lambda target: self._caller.call_tool(target, what, context)
+        )
+
+    async def as_user(
+        self, server: McpServer, scope: ToolScope, work: Callable[[McpTarget], Awaitable[T]]
+    ) -> T:
+        """Do something with a server as this scope; after a 401 once more with a renewed credential.
 
         Raises ConnectionRequired if this end user has to connect (again), InvalidRequest without an end
         user, UpstreamFailed if the configured credentials are not accepted.
         """
-        policy = policy or ToolPolicy()
-        timeout_s = None if policy.timeout_ms is None else policy.timeout_ms / 1000
-        retry_safe = tool.retry_safe if policy.idempotent is None else policy.idempotent
-
-        async def calling(target: McpTarget) -> ToolResult:
-            return await self._caller.call_tool(
-                target,
-                tool.name,
-                arguments,
-                retry_safe=retry_safe,
-                timeout_s=timeout_s,
-                on_progress=on_progress,
-            )
-
         bearer = await self._bearer(server, scope)
         try:
             try:
-                return await calling(bearer.target)
+                return await work(bearer.target)
             except Unauthorized:
                 bearer = await self._renewed(server, scope, bearer)
-                return await calling(bearer.target)
+                return await work(bearer.target)
         except Unauthorized:
             raise _refused(server, scope) from None
 
@@ -142,15 +149,8 @@ class McpServers:
             self._pool.retire_server(key)
 
     async def _list_live(self, server: McpServer, scope: ToolScope) -> Listing:
-        bearer = await self._bearer(server, scope)
         try:
-            try:
-                return await self._caller.list_tools(bearer.target)
-            except Unauthorized:
-                bearer = await self._renewed(server, scope, bearer)
-                return await self._caller.list_tools(bearer.target)
-        except Unauthorized:
-            raise _refused(server, scope) from None
+            return await self.as_user(server, scope, self._caller.list_tools)
         except McpCallFailed as failure:
             raise _unreachable(server.name, failure) from None
 
@@ -185,6 +185,8 @@ def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
         server_names=frozenset({server.name, server.id}),
         approval=policy.approval,
         withheld=CHANGED if server.pin and tool.approved_sha256 != tool.definition_sha256 else None,
+        for_client=shown_to_client(server.id, tool.name, tool.details),
+        for_models=for_models(tool.details),
     )
 
 
@@ -195,15 +197,8 @@ class _ServerTool:
     tool: McpTool
     policy: ToolPolicy
 
-    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
-        return await self.servers.call(
-            self.server,
-            self.tool,
-            context.scope,
-            call.input,
-            policy=self.policy,
-            on_progress=context.on_progress,
-        )
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | NeedsInput | TaskUnderWay:
+        return await self.servers.call(self.server, self.tool, call, context, policy=self.policy)
 
 
 def connector_of(server: McpServer) -> str:

@@ -60,14 +60,16 @@ class TurnRun:
         """Publish one of our own events, e.g. ``qlaud.tool_dispatch_done``."""
         self.live.publish({"type": f"{self.event_prefix}.{event}", **data})
 
-    def call_event(self, event: str, call: ToolCallRow, name: str) -> dict[str, Any]:
+    def call_event(self, event: str, call: ToolCallRow, **data: Any) -> dict[str, Any]:
         """One of our own events about a tool call."""
-        return {
-            "type": f"{self.event_prefix}.{event}",
-            "iteration": call.iteration,
-            "tool_use_id": call.tool_use_id,
-            "name": name,
-        }
+        named = {"iteration": call.iteration, "tool_use_id": call.tool_use_id}
+        return {"type": f"{self.event_prefix}.{event}", **named, **data}
+
+    def start_event(self, call: ToolCallRow, name: str) -> dict[str, Any]:
+        bound = self.toolset.find(call.name)
+        shown = bound.for_client if bound is not None else None
+        more = {} if shown is None else {"mcp": shown}
+        return self.call_event("tool_dispatch_start", call, name=name, **more)
 
     def display_name(self, call: ToolCallRow) -> str:
         bound = self.toolset.find(call.name)

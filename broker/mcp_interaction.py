@@ -1,0 +1,107 @@
+"""What a server asks for between a tool's call and its result.
+
+- Revision 2026-07-28: a call may come to ``input_required`` or to a task instead of its result. The SDK
+  would answer by itself, which needs the process that asked; here the call ends, and what it came to
+  is handed on as ``Suspended``, so that any process may go on with it, at any later time.
+- Handshake revisions: the server sends a request of its own while the call is under way, and waits.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import mcp_types
+from mcp.client import Client
+from mcp.client.extension import advertise
+from mcp.client.session import ClientRequestContext
+
+from broker.calls import Ask
+from broker.elicitation import UnusableQuestion, read_question
+from broker.mcp_tasks import Suspended, TasksExtension
+from broker.stopwatch import Stopwatch
+
+MAX_ROUNDS = 10
+"""How often one call may ask: what most SDKs allow."""
+MAX_QUESTIONS = 10
+"""At once."""
+CLIENT_INFO = mcp_types.Implementation(name="heddle", version="0.1.0")
+USER_INTERFACES = "io.modelcontextprotocol/ui"
+UI_SETTINGS = {"mimeTypes": ["text/html;profile=mcp-app"]}
+
+
+@dataclass(eq=False)
+class CallUnderWay:
+    """A call whose server may ask. Its time stands still while it waits for an answer."""
+
+    ask: Ask | None
+    stopwatch: Stopwatch
+    asked: int = 0
+
+
+UNDER_WAY: ContextVar[CallUnderWay | None] = ContextVar("mcp_call_under_way", default=None)
+"""The call that sent the request being handled: the SDK carries its context from a request to what comes in
+on its answer."""
+
+
+@dataclass
+class InteractiveClient(Client):
+    """The SDK's client, but for what it does with a call that has not come to its result."""
+
+    under_way: set[CallUnderWay] = field(init=False, default_factory=set)
+
+    async def _drive_input_required(self, first: Any, retry: Any) -> Any:  # noqa: ARG002
+        if isinstance(first, mcp_types.InputRequiredResult):
+            raise Suspended(first)
+        return first
+
+    async def __aenter__(self) -> "InteractiveClient":
+        await super().__aenter__()
+        return self
+
+    @contextmanager
+    def asking(self, call: CallUnderWay) -> Iterator[None]:
+        """What the server asks meanwhile, on this call's answer, is asked of ``call``."""
+        self.under_way.add(call)
+        token = UNDER_WAY.set(call)
+        try:
+            yield
+        finally:
+            UNDER_WAY.reset(token)
+            self.under_way.discard(call)
+
+    async def elicit(
+        self, params: mcp_types.ElicitRequestParams
+    ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
+        """Answer a request of the server's. Over stdio nothing says which call it belongs to: it is taken for
+        the only one there is, and nobody is asked where there are several."""
+        call = UNDER_WAY.get()
+        if call not in self.under_way:
+            call = next(iter(self.under_way)) if len(self.under_way) == 1 else None
+        if call is None or call.ask is None or call.asked >= MAX_ROUNDS:
+            return mcp_types.ElicitResult(action="cancel")
+        call.asked += 1
+        try:
+            question = read_question("", params)
+        except UnusableQuestion as problem:
+            return mcp_types.ErrorData(code=mcp_types.INVALID_PARAMS, message=str(problem))
+        with call.stopwatch.stopped():
+            answer = await call.ask(question)
+        return mcp_types.ElicitResult.model_validate(answer)
+
+
+def interactive_client(server: Any, *, tasks: bool) -> InteractiveClient:
+    """``tasks``: whether calls may become tasks, which have to be found again by other processes."""
+
+    async def elicit(
+        context: ClientRequestContext,  # noqa: ARG001
+        params: mcp_types.ElicitRequestParams,
+    ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
+        return await client.elicit(params)
+
+    extensions = [advertise(USER_INTERFACES, UI_SETTINGS), *([TasksExtension()] if tasks else [])]
+    client = InteractiveClient(
+        server, client_info=CLIENT_INFO, cache=None, elicitation_callback=elicit, extensions=extensions
+    )
+    return client
