@@ -16,6 +16,7 @@ from broker.broker import Broker
 from broker.calls import Resume, TaskUnderWay, ToolResult, ToolScope
 from kit.clock import Clock
 from kit.db import Database
+from kit.to_its_end import to_its_end
 from threads import needs
 from threads.actions import PendingActions, Resolved
 from threads.event_log import log_frames
@@ -100,6 +101,9 @@ class TaskWatch:
             resolved = await self._db.write(lambda session: self._record(session, task, outcome))
             if resolved is not None:
                 await self._resolved([resolved])
+        except asyncio.CancelledError:  # the process stops: another need not wait for the claim to run out
+            await to_its_end(self._db.write(lambda session: self._release(session, action_id)))
+            raise
         except Exception:
             logger.exception("asking for a task of turn %s failed; it is tried again", turn_id)
         finally:
@@ -125,6 +129,12 @@ class TaskWatch:
             session.add(call)
         scope = ToolScope(turn.account_id, turn.end_user_id, turn.thread_id, turn.id)
         return DueTask(action_id, turn_id, scope, resume, wanted)
+
+    def _release(self, session: Session, action_id: str) -> None:
+        action = session.get(PendingAction, action_id, populate_existing=True)
+        if action is not None and action.due_at is not None:
+            action.due_at = self._clock.now_ms()
+            session.add(action)
 
     def _record(self, session: Session, task: DueTask, outcome: ToolResult | TaskUnderWay) -> Resolved | None:
         """What the turn is told, in the transaction that says when the server is asked next, if at all."""

@@ -71,7 +71,7 @@ class ToolDispatch:
 
     async def dispatch(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
         """Call the tool, and write down what comes of it. Raises LeaseLost."""
-        payment = Payment(request_id_of(run.turn, call.id), run.turn.key_id, run.budget)
+        payment = Payment(request_id_of(run.turn, _charged_as(call)), run.turn.key_id, run.budget)
         if call.status == "running":
             await self.forget(run, call)
         if call.status == "running" or call.suspended is not None:  # its stream has been told before
@@ -219,6 +219,11 @@ def may_wait_for_funds(turn: Turn, refusal: PaymentRequired) -> bool:
 
 def _request(call: ToolCallRow) -> ToolCall:
     return ToolCall(call.tool_use_id, call.name, call.input, call.created_at, call.iteration)
+
+
+def _charged_as(call: ToolCallRow) -> str:
+    """Each time that a call goes on is a charge of its own: the one before has been settled, at nothing."""
+    return call.id if call.suspended is None else f"{call.id}.{call.suspended['state']['round']}"
 
 
 def _suspended(state: dict[str, Any]) -> dict[str, Any]:

@@ -188,6 +188,7 @@ async def test_a_server_of_the_handshake_era_waits_for_the_answer(sqlite_heddle:
         assert (await ended(user, path))["actions"] == []
         late = await user.post(f"{path}/actions", json={"actions": [said(seen[1], "accept", name="Bo")]})
         assert late.status_code == 200  # changes nothing
+        await _side_by_side(sqlite_heddle, ask, tools)
         unheard = await post(user, thread, ask, tools=tools)
         assert "cancel" in str(unheard["tool_calls"][0]["output"]).lower()
         await _url_required(user, thread, tools)
@@ -195,6 +196,24 @@ async def test_a_server_of_the_handshake_era_waits_for_the_answer(sqlite_heddle:
         async with sqlite_heddle.app.db.session() as session:
             rows = (await session.exec(select(PendingAction))).all()
         assert all(row.status != "open" for row in rows)
+
+
+async def _side_by_side(running: Served, ask: str, tools: list[str]) -> None:
+    """Two end users of one connection: each is asked by the call of their own, and answers for it."""
+    asked = asyncio.Barrier(2)
+
+    async def as_user(name: str) -> None:
+        user, _ = await running.mint(end_user_id=name)
+
+        async def accept(path: str, actions: list[dict[str, Any]]) -> None:
+            await asked.wait()
+            await act(user, path, said(actions[0], "accept", name=name))
+
+        _, events = await streamed(user, await new_thread(user), accept, content=ask, tools=tools)
+        done = next(event for event in events if event["type"] == "qlaud.tool_dispatch_done")
+        assert f"- Name: {name}" in str(done["output"]), done
+
+    await asyncio.gather(as_user("Ada"), as_user("Bob"))
 
 
 async def _url_required(user: httpx.AsyncClient, thread: str, tools: list[str]) -> None:
