@@ -7,14 +7,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import mcp_types
 from mcp.server.apps import Apps
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import InputRequiredResult
-from pydantic import ConfigDict
-from starlette.types import ASGIApp
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.loopback import served
 
@@ -42,6 +45,10 @@ class Desk:
     updates: list[dict[str, Any]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+
+
+class Quick(BaseModel):
+    really: bool
 
 
 class _TaskParams(mcp_types.RequestParams):
@@ -160,6 +167,19 @@ def build_desk(desk: Desk) -> ASGIApp:
         return InputRequiredResult(input_requests={"k": _form("Your key?", schema)}, request_state="s")
 
     @server.tool()
+    async def hasty(ctx: Context[Any, Any]) -> str:
+        """Asks while it is under way (handshake revisions), and soon does not want to know any more."""
+        with anyio.move_on_after(0.5):
+            await ctx.elicit("Quick?", Quick)
+        return "went on"
+
+    @server.tool()
+    async def patient(ctx: Context[Any, Any]) -> str:
+        """Asks while it is under way, and waits."""
+        answer = await ctx.elicit("Whenever?", Quick)
+        return str(answer.action)
+
+    @server.tool()
     async def wait_there(ctx: Context[Any, Any]) -> str | InputRequiredResult:
         """Asks nothing, but to be called again."""
         if ctx.request_state is None:
@@ -192,9 +212,29 @@ def build_desk(desk: Desk) -> ASGIApp:
     return server.streamable_http_app()
 
 
+class HandshakeOnly:
+    """The server as one that does not know 2026-07-28."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        if headers.get("mcp-protocol-version") == "2026-07-28":
+            await Response("what is this?", status_code=400)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 @asynccontextmanager
-async def asking_peer() -> AsyncIterator[Desk]:
+async def asking_peer(*, handshake: bool = False) -> AsyncIterator[Desk]:
+    """``handshake``: it speaks the earlier revisions only."""
     desk = Desk()
-    async with served(lambda _: build_desk(desk)) as url:
+
+    def build(_: str) -> ASGIApp:
+        app = build_desk(desk)
+        return HandshakeOnly(app) if handshake else app
+
+    async with served(build) as url:
         desk.url = f"{url}/mcp"
         yield desk

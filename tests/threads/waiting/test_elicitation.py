@@ -228,6 +228,51 @@ async def _url_required(user: httpx.AsyncClient, thread: str, tools: list[str]) 
     assert "did not open the page" in turn["tool_calls"][0]["output"]["error"]
 
 
+async def test_a_server_that_does_not_want_to_know_any_more(sqlite_heddle: Served) -> None:
+    async with asking_peer(handshake=True) as desk:
+        await register(sqlite_heddle, "desk", desk.url)
+        user, _ = await sqlite_heddle.mint()
+        thread = await new_thread(user)
+
+        async def ignore(*_: Any) -> None:
+            return None
+
+        path, events = await streamed(user, thread, ignore, content="use desk/hasty {}", tools=["desk"])
+        done = next(event for event in events if event["type"] == "qlaud.tool_dispatch_done")
+        assert done["output"] == {"result": "went on"}
+        assert (await ended(user, path))["actions"] == []
+        await leaves_nothing(sqlite_heddle)
+
+
+async def test_a_question_ends_with_the_process_that_waited(sqlite_url: str, tmp_path: Path) -> None:
+    async with asking_peer(handshake=True) as desk:
+        asked = asyncio.Event()
+        async with heddle(sqlite_url, tmp_path) as before:
+            await register(before, "desk", desk.url)
+            user, key = await before.mint()
+            thread = await new_thread(user)
+
+            async def tell(*_: Any) -> None:
+                asked.set()
+
+            streaming = asyncio.create_task(
+                streamed(user, thread, tell, content="use desk/patient {}", tools=["desk"])
+            )
+            await asked.wait()
+            (turn,) = (await user.get(f"{thread}/turns")).json()["data"]
+            path = f"{thread}/turns/{turn['id']}"
+            (action,) = (await user.get(path)).json()["actions"]
+            assert (action["kind"], action["message"]) == ("elicitation", "Whenever?")
+        streaming.cancel()
+        await asyncio.wait({streaming})
+        async with heddle(sqlite_url, tmp_path) as after:
+            user = await after.client(key["secret"])
+            turn = await ended(user, path)
+            assert (turn["status"], turn["actions"]) == ("completed", [])
+            assert "unknown" in str(turn["tool_calls"][0]["output"])  # it cannot be called again unasked
+            await leaves_nothing(after)
+
+
 @pytest.fixture
 async def desk_heddle(sqlite_heddle: Served) -> Any:
     async with asking_peer() as desk:
