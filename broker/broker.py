@@ -10,6 +10,7 @@ from broker.calls import (
     Outcome,
     Progress,
     Resume,
+    Sample,
     TaskUnderWay,
     ToolCall,
     ToolResult,
@@ -104,6 +105,7 @@ class Broker:
         *,
         on_progress: Progress | None = None,
         ask: Ask | None = None,
+        sample: Sample | None = None,
         resume: Resume | None = None,
     ) -> Outcome:
         """Call a tool, or go on with a call (``resume``). A tool's own failure is an error result that the
@@ -131,7 +133,7 @@ class Broker:
         assert tool.callee is not None, "a caller's own tool is not dispatched"
         started = time.monotonic()
         try:
-            return await tool.callee.call(call, CallContext(scope, payment, on_progress, ask, resume))
+            return await tool.callee.call(call, CallContext(scope, payment, on_progress, ask, sample, resume))
         except ConnectionRequired as need:
             provider = tool.display_name.partition("/")[0]
             try:

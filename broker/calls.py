@@ -25,6 +25,15 @@ class Ask(Protocol):
         ...
 
 
+class Sample(Protocol):
+    """Calls a model for a server, at the cost of whoever pays for the call."""
+
+    async def __call__(self, body: dict[str, Any]) -> dict[str, Any]:
+        """``body`` is an Anthropic Messages request without a model; returns the message. Raises
+        HeddleError."""
+        ...
+
+
 class Progress(Protocol):
     """Told how far a call is, where its server says so."""
 

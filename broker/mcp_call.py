@@ -116,7 +116,7 @@ class McpCaller:
     async def _exchange(
         self, target: McpTarget, exchange: ToolExchange, call: McpToolCall
     ) -> mcp_types.Result | UrlRequired:
-        """All rounds that ask for nothing. Raises Unauthorized, McpCallFailed, CannotGoOn."""
+        """All rounds that ask the end user for nothing. Raises Unauthorized, McpCallFailed, CannotGoOn."""
         timeout_s = call.timeout_s or self._call_timeout_s
         while True:
             result = await self._run(
@@ -126,9 +126,10 @@ class McpCaller:
                 repeatable=call.retry_safe,
                 stopwatch=exchange.stopwatch,
             )
-            if not isinstance(result, mcp_types.InputRequiredResult) or result.input_requests:
+            if not isinstance(result, mcp_types.InputRequiredResult):
                 return result
-            await exchange.next_round(result)
+            if not await exchange.next_round(result, sampling=target.sampling):
+                return result
 
     async def _run(
         self,

@@ -38,6 +38,8 @@ class McpTarget:
     url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     stdio: StdioServer | None = None
+    sampling: bool = False
+    """Whether the server may have models called."""
 
 
 class McpUnavailable(Exception):
@@ -125,7 +127,7 @@ class McpConnection:
                 http_client=self._transport.client(self._headers),
                 max_sse_event_size=MAX_BODY_BYTES,
             )
-        return interactive_client(server, tasks=target.stdio is None)
+        return interactive_client(server, tasks=target.stdio is None, sampling=target.sampling)
 
 
 async def _accept_any_output(_name: str, _result: mcp_types.CallToolResult) -> None:

@@ -18,6 +18,7 @@ from broker.calls import NeedsInput, TaskUnderWay
 from broker.elicitation import Question, UnusableQuestion, read_question
 from broker.mcp_interaction import MAX_QUESTIONS, MAX_ROUNDS, CallUnderWay, InteractiveClient
 from broker.mcp_tasks import Suspended, TaskCreated, poll_after_ms, status_message
+from broker.sampling import sampled
 from broker.stopwatch import Stopwatch
 from broker.tool import CallContext
 from kit.json import unstorable_place
@@ -68,7 +69,7 @@ class ToolExchange:
         """One round: the result, or what the call has come to instead. Raises as ``Client.call_tool``."""
         ask = self._context.ask
         patience_s = ask.patience_s * MAX_ROUNDS if ask is not None else 0
-        with client.asking(CallUnderWay(ask, self.stopwatch)):
+        with client.asking(CallUnderWay(ask, self._context.sample, self.stopwatch)):
             try:
                 return await client.call_tool(
                     self._tool,
@@ -86,11 +87,30 @@ class ToolExchange:
                     raise
                 return required
 
-    async def next_round(self, result: mcp_types.InputRequiredResult) -> None:
-        """Get ready to go on at once with a round that asked nothing. Raises CannotGoOn."""
+    async def next_round(self, result: mcp_types.InputRequiredResult, *, sampling: bool) -> bool:
+        """Get ready to go on at once with a round that asked nothing, or only models; False if the end user
+        is asked. ``sampling``: whether models may be. Raises CannotGoOn."""
+        requests = result.input_requests or {}
+        wanted = {
+            key: one.params
+            for key, one in requests.items()
+            if isinstance(one, mcp_types.CreateMessageRequest)
+        }
+        sample = self._context.sample if sampling else None
+        if len(wanted) < len(requests) or (wanted and sample is None):
+            return False
         self._next(result.request_state)
         self._request_state, self._responses = result.request_state, None
-        await asyncio.sleep(min(FIRST_PAUSE_S * 2**self._round, LONGEST_PAUSE_S))
+        if sample is None or not wanted:
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2**self._round, LONGEST_PAUSE_S))
+            return True
+        self._responses = {}
+        for key, params in list(wanted.items())[:MAX_QUESTIONS]:
+            answer = await sampled(sample, params)
+            if isinstance(answer, mcp_types.ErrorData):
+                raise CannotGoOn(f"its server wanted a model to be called: {answer.message}")
+            self._responses[key] = answer
+        return True
 
     def needs_input(self, result: mcp_types.InputRequiredResult, record: dict[str, Any]) -> NeedsInput:
         """Raises CannotGoOn."""

@@ -17,9 +17,10 @@ from mcp.client import Client
 from mcp.client.extension import advertise
 from mcp.client.session import ClientRequestContext
 
-from broker.calls import Ask
+from broker.calls import Ask, Sample
 from broker.elicitation import UnusableQuestion, read_question
 from broker.mcp_tasks import Suspended, TasksExtension
+from broker.sampling import REJECTED, sampled
 from broker.stopwatch import Stopwatch
 
 MAX_ROUNDS = 10
@@ -36,6 +37,7 @@ class CallUnderWay:
     """A call whose server may ask. Its time stands still while it waits for an answer."""
 
     ask: Ask | None
+    sample: Sample | None
     stopwatch: Stopwatch
     asked: int = 0
 
@@ -76,12 +78,9 @@ class InteractiveClient(Client):
     ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
         """Answer a request of the server's. Over stdio nothing says which call it belongs to: it is taken for
         the only one there is, and nobody is asked where there are several."""
-        call = UNDER_WAY.get()
-        if call not in self.under_way:
-            call = next(iter(self.under_way)) if len(self.under_way) == 1 else None
-        if call is None or call.ask is None or call.asked >= MAX_ROUNDS:
+        call = self._asking()
+        if call is None or call.ask is None:
             return mcp_types.ElicitResult(action="cancel")
-        call.asked += 1
         try:
             question = read_question("", params)
         except UnusableQuestion as problem:
@@ -90,9 +89,36 @@ class InteractiveClient(Client):
             answer = await call.ask(question)
         return mcp_types.ElicitResult.model_validate(answer)
 
+    async def sample(
+        self, params: mcp_types.CreateMessageRequestParams
+    ) -> mcp_types.CreateMessageResult | mcp_types.ErrorData:
+        """The same for a request that a model answers."""
+        call = self._asking()
+        if call is None or call.sample is None:
+            return mcp_types.ErrorData(code=REJECTED, message="Nobody pays for this here")
+        with call.stopwatch.stopped():
+            return await sampled(call.sample, params)
 
-def interactive_client(server: Any, *, tasks: bool) -> InteractiveClient:
-    """``tasks``: whether calls may become tasks, which have to be found again by other processes."""
+    def _asking(self) -> CallUnderWay | None:
+        """The call that a request belongs to, if it may ask yet another time."""
+        call = UNDER_WAY.get()
+        if call not in self.under_way:
+            call = next(iter(self.under_way)) if len(self.under_way) == 1 else None
+        if call is None or call.asked >= MAX_ROUNDS:
+            return None
+        call.asked += 1
+        return call
+
+
+def interactive_client(server: Any, *, tasks: bool, sampling: bool = False) -> InteractiveClient:
+    """``tasks``: whether calls may become tasks, which have to be found again by other processes;
+    ``sampling``: whether the server may have models called."""
+
+    async def sample(
+        context: ClientRequestContext,  # noqa: ARG001
+        params: mcp_types.CreateMessageRequestParams,
+    ) -> mcp_types.CreateMessageResult | mcp_types.ErrorData:
+        return await client.sample(params)
 
     async def elicit(
         context: ClientRequestContext,  # noqa: ARG001
@@ -102,6 +128,11 @@ def interactive_client(server: Any, *, tasks: bool) -> InteractiveClient:
 
     extensions = [advertise(USER_INTERFACES, UI_SETTINGS), *([TasksExtension()] if tasks else [])]
     client = InteractiveClient(
-        server, client_info=CLIENT_INFO, cache=None, elicitation_callback=elicit, extensions=extensions
+        server,
+        client_info=CLIENT_INFO,
+        cache=None,
+        elicitation_callback=elicit,
+        sampling_callback=sample if sampling else None,
+        extensions=extensions,
     )
     return client

@@ -1,6 +1,6 @@
 """MCP servers of an account: registration, discovery of their tools, and who calls them with what."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -158,7 +158,7 @@ class McpServers:
         end_user_id = self.require_end_user(server, scope)
         if server.auth_mode == TENANT or end_user_id is None:
             headers = await self.store.headers(server)
-            return Bearer(McpTarget((server.id, "tenant"), server.server_url, headers))
+            return Bearer(_target(server, "tenant", headers))
         credential = await self._credentials.lease(server.account_id, connector_of(server), end_user_id)
         return _as_user(server, credential)
 
@@ -207,8 +207,13 @@ def connector_of(server: McpServer) -> str:
 
 
 def _as_user(server: McpServer, credential: Credential) -> Bearer:
-    target = McpTarget((server.id, credential.connection_id), server.server_url, credential.headers)
-    return Bearer(target, credential)
+    return Bearer(_target(server, credential.connection_id, credential.headers), credential)
+
+
+def _target(server: McpServer, credential: str, headers: Mapping[str, str]) -> McpTarget:
+    """A connection says once what its server may ask for: another one where that has changed."""
+    key = f"{credential}+sampling" if server.allow_sampling else credential
+    return McpTarget((server.id, key), server.server_url, headers, sampling=server.allow_sampling)
 
 
 def _refused(server: McpServer, scope: ToolScope) -> Exception:

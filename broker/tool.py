@@ -10,6 +10,7 @@ from broker.calls import (
     NeedsInput,
     Progress,
     Resume,
+    Sample,
     TaskUnderWay,
     ToolCall,
     ToolResult,
@@ -24,13 +25,14 @@ from broker.policy import Approval
 class CallContext:
     """On whose behalf a call is made, who pays for it, and who is told how far it is.
 
-    ``ask`` reaches the end user while the call is under way; without it nobody can be asked. ``resume``: the
-    call was made before, and goes on."""
+    ``ask`` reaches the end user while the call is under way; without it nobody can be asked. ``sample`` calls
+    models for servers that may have that. ``resume``: the call was made before, and goes on."""
 
     scope: ToolScope
     payment: Payment
     on_progress: Progress | None = None
     ask: Ask | None = None
+    sample: Sample | None = None
     resume: Resume | None = None
 
 

@@ -104,7 +104,7 @@ class TurnRunner:
         self._prefix = event_prefix
         self._window = ContextWindow(db, journal, model, clock)
         self._model_step = ModelStepRunner(journal, model, self._window, hub)
-        self._tool_step = ToolStepRunner(journal, actions, broker, Approvals(db), clock)
+        self._tool_step = ToolStepRunner(journal, actions, model, broker, Approvals(db), clock)
 
     async def run(self, started: StartedTurn) -> str | None:
         """Run the turn until it ends, waits for somebody, or is handed over. Returns the turn of its thread

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import Session
@@ -49,6 +49,8 @@ class TurnRun:
     """Set when somebody else has changed the turn's rows."""
     cancelled_by_owner: Callable[[], bool]
     budget: TurnBudget | None = None
+    sampling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an MCP server has a model called."""
     client_tools_until: float | None = None
     """Until when, by the loop's time, the turn waits here for tools that its caller runs."""
 

@@ -30,10 +30,11 @@ from threads import needs
 from threads.actions import PendingActions
 from threads.journal import Journal
 from threads.live_turn import LastEvents
-from threads.model_client import LeaseLost
+from threads.model_client import LeaseLost, ModelClient
 from threads.models import ToolCallRow, Turn
 from threads.needs import FUNDS_CODES, Need
 from threads.questions import CallQuestions
+from threads.sampling import CallSampling
 from threads.steps import TurnRun, request_id_of
 from threads.tool_progress import ToolProgress
 from threads.waits import Tell
@@ -50,8 +51,16 @@ class Waits:
 
 
 class ToolDispatch:
-    def __init__(self, journal: Journal, actions: PendingActions, broker: Broker, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        actions: PendingActions,
+        model: ModelClient,
+        broker: Broker,
+        clock: Clock,
+    ) -> None:
         self._journal = journal
+        self._model = model
         self._actions = actions
         self._broker = broker
         self._clock = clock
@@ -109,6 +118,7 @@ class ToolDispatch:
                 payment,
                 on_progress=progress,
                 ask=CallQuestions(self._journal, self._actions, self._clock, run, call, name),
+                sample=CallSampling(self._journal, self._model, run),
                 resume=_resume(call),
             )
         except PaymentRequired as refusal:

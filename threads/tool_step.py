@@ -15,6 +15,7 @@ from threads import needs
 from threads.actions import PendingActions
 from threads.approvals import Approvals
 from threads.journal import UNKNOWN_OUTCOME, Journal
+from threads.model_client import ModelClient
 from threads.models import PendingAction, ToolCallRow
 from threads.parking import park
 from threads.steps import TurnRun
@@ -33,6 +34,7 @@ class ToolStepRunner:
         self,
         journal: Journal,
         actions: PendingActions,
+        model: ModelClient,
         broker: Broker,
         approvals: Approvals,
         clock: Clock,
@@ -41,7 +43,7 @@ class ToolStepRunner:
         self._broker = broker
         self._approvals = approvals
         self._clock = clock
-        self._calls = ToolDispatch(journal, actions, broker, clock)
+        self._calls = ToolDispatch(journal, actions, model, broker, clock)
 
     async def run(self, run: TurnRun) -> list[PendingAction]:
         """Returns what the turn is parked for; nothing, and the results are in the thread."""

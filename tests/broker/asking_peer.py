@@ -180,6 +180,28 @@ def build_desk(desk: Desk) -> ASGIApp:
         return str(answer.action)
 
     @server.tool()
+    async def ponder(ctx: Context[Any, Any], words: int = 2) -> str | InputRequiredResult:
+        """Has a model called: by its result, or while it is under way."""
+        params = mcp_types.CreateMessageRequestParams(
+            messages=[mcp_types.SamplingMessage(role="user", content=mcp_types.TextContent(text="seven?"))],
+            system_prompt="brief " * words,
+            max_tokens=50,
+        )
+        if ctx.protocol_version != "2026-07-28":
+            made = await ctx.session.create_message(
+                params.messages, max_tokens=50, related_request_id=ctx.request_id
+            )
+            assert isinstance(made.content, mcp_types.TextContent)
+            return f"{made.model}: {made.content.text}"
+        if ctx.input_responses is None:
+            request = mcp_types.CreateMessageRequest(params=params)
+            return InputRequiredResult(input_requests={"m": request}, request_state="asked")
+        made_then = ctx.input_responses["m"]
+        assert isinstance(made_then, mcp_types.CreateMessageResult)
+        assert isinstance(made_then.content, mcp_types.TextContent)
+        return f"{made_then.model}: {made_then.content.text}"
+
+    @server.tool()
     async def wait_there(ctx: Context[Any, Any]) -> str | InputRequiredResult:
         """Asks nothing, but to be called again."""
         if ctx.request_state is None:

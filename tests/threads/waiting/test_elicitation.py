@@ -17,9 +17,10 @@ from tests.threads.waiting.rig import act, ended, leaves_nothing, new_thread, po
 from threads.models import PendingAction, ToolCallRow
 
 
-async def register(heddle: Served, name: str, url: str) -> str:
+async def register(heddle: Served, name: str, url: str, **fields: Any) -> str:
     admin = await heddle.client()
-    made = await admin.post("/v1/mcp-servers", json={"name": name, "server_url": url, "auth_mode": "tenant"})
+    body = {"name": name, "server_url": url, "auth_mode": "tenant", **fields}
+    made = await admin.post("/v1/mcp-servers", json=body)
     assert made.status_code == 201, made.text
     server_id: str = made.json()["id"]
     return server_id
