@@ -41,6 +41,7 @@ from gateway.migrations import migrate
 from kit.clock import SystemClock
 from kit.db import Database, parse_database_url
 from kit.outbound import OutboundPolicy, parse_networks
+from tests.broker.mcp_peers import call_tool
 from vault.keyring import KeyRing
 from vault.store import Vault
 
@@ -137,7 +138,7 @@ async def dispatch_cost(url: str, *, legacy: bool) -> list[str]:
 
             async def pooled(number: int) -> None:
                 arguments = {"a": number, "b": 1}
-                result = await broker._caller.call_tool(target, "add", arguments, retry_safe=False)
+                result = await call_tool(broker._caller, target, "add", arguments, retry_safe=False)
                 assert not result.is_error, result
 
             async def floor(number: int) -> None:
@@ -160,14 +161,14 @@ async def parallel(url: str) -> str:
 
     async def quick() -> float:
         started = time.perf_counter()
-        assert not (await caller.call_tool(target, "add", {"a": 1, "b": 1}, retry_safe=True)).is_error
+        assert not (await call_tool(caller, target, "add", {"a": 1, "b": 1}, retry_safe=True)).is_error
         return (time.perf_counter() - started) * 1000
 
     half = PARALLEL // 2
     await asyncio.gather(*(quick() for _ in range(half)))
     alone = await asyncio.gather(*(quick() for _ in range(half)))
     waiting = [
-        asyncio.create_task(caller.call_tool(target, "wait", {"seconds": 20}, retry_safe=False))
+        asyncio.create_task(call_tool(caller, target, "wait", {"seconds": 20}, retry_safe=False))
         for _ in range(half)
     ]
     await asyncio.sleep(2)
@@ -192,7 +193,7 @@ async def idle_sessions(url: str) -> str:
     async def opened(number: int) -> None:
         _speak_legacy(pool, "bench")
         target = McpTarget(("bench", f"user-{number}"), url, {"authorization": f"Bearer {number}"})
-        assert not (await caller.call_tool(target, "add", {"a": 1, "b": 1}, retry_safe=True)).is_error
+        assert not (await call_tool(caller, target, "add", {"a": 1, "b": 1}, retry_safe=True)).is_error
 
     await opened(-1)
     gc.collect()

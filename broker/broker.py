@@ -13,9 +13,13 @@ from broker.builtins.store import KIND as BUILTIN
 from broker.builtins.store import BuiltinStore
 from broker.builtins.tools import BuiltinTools
 from broker.calls import (
-    AnswersLater,
+    Ask,
     NeedsConnection,
+    Outcome,
     Progress,
+    Resume,
+    Sample,
+    TaskUnderWay,
     ToolCall,
     ToolResult,
     ToolScope,
@@ -29,6 +33,7 @@ from broker.dynamic.mode import DynamicMode
 from broker.dynamic.multi_execute import MultiExecute
 from broker.dynamic.offers import Offers
 from broker.endpoints import EndpointLimits
+from broker.interfaces import Interfaces
 from broker.mcp_call import CALL_TIMEOUT_S, McpCaller
 from broker.mcp_pool import McpPool
 from broker.mcp_stdio import StdioServer
@@ -40,6 +45,7 @@ from broker.result_review import ResultReview
 from broker.schema import ArgumentValidator
 from broker.server_store import ServerStore
 from broker.servers import McpServers
+from broker.task_calls import TaskCalls
 from broker.tool import BoundTool, CallContext, Composite, InnerCalls
 from broker.toolset import Toolset
 from broker.webhook import WebhookDispatcher
@@ -86,6 +92,8 @@ class Broker:
         store = ServerStore(db, vault, clock, self._operator.names)
         self.servers = McpServers(store, credentials, self._pool, self._caller, clock)
         self._pool.on_change(self._list_changed)
+        self.interfaces = Interfaces(self.servers, self._caller)
+        self._tasks = TaskCalls(self.servers, self._caller)
         self.webhooks = WebhookDispatcher(policy, clock, endpoint_limits)
         self.review = review or ResultReview()
         builtin_store = BuiltinStore(db, vault, clock, self._operator.names)
@@ -158,8 +166,12 @@ class Broker:
         *,
         on_progress: Progress | None = None,
         inner: InnerCalls | None = None,
-    ) -> ToolResult | NeedsConnection | AnswersLater:
-        """Call a tool. A tool's own failure is an error result that the model can act on.
+        ask: Ask | None = None,
+        sample: Sample | None = None,
+        resume: Resume | None = None,
+    ) -> Outcome:
+        """Call a tool, or go on with a call (``resume``). A tool's own failure is an error result that the
+        model can act on.
 
         A price is set aside before: if there is a ``payment.charge`` in the end, whatever that end is, the
         caller must end the charge. ``inner`` keeps the results of calls within the call. Raises
@@ -184,7 +196,7 @@ class Broker:
         assert tool.callee is not None, "a caller's own tool is not dispatched"
         started = time.monotonic()
         try:
-            context = CallContext(scope, payment, on_progress, inner)
+            context = CallContext(scope, payment, on_progress, inner, ask, sample, resume)
             result = await tool.callee.call(call, context)
             if checked.mended:
                 result = replace(result, record={**result.record, "mended_arguments": checked.mended})
@@ -218,7 +230,7 @@ class Broker:
         *,
         on_progress: Progress | None = None,
         called_off: Callable[[], bool] = lambda: False,
-    ) -> tuple[ToolResult | NeedsConnection | AnswersLater, int | None]:
+    ) -> tuple[Outcome, int | None]:
         """Dispatch one call and settle it; with what it cost in nano-USD, None if it has no price.
 
         ``called_off``: whether it is the payer who has it cancelled, when its task is cancelled.
@@ -236,6 +248,21 @@ class Broker:
             return result, await to_its_end(payment.charge.cut_off(by_payer=False))
         return result, await to_its_end(payment.charge.settle(result))
 
+    async def poll_task(
+        self, scope: ToolScope, tool_use_id: str, resume: Resume
+    ) -> ToolResult | TaskUnderWay:
+        """How far a call is that has become a task; answers are sent to its server. Fails only by results."""
+        outcome = await self._tasks.poll(scope, resume)
+        if isinstance(outcome, TaskUnderWay):
+            return outcome
+        server, tool = resume.state["server"], resume.state["tool"]
+        trusted = await self.servers.trusts(scope.account_id, resume.state["server_id"], tool)
+        return await self.review.reviewed(scope, tool_use_id, f"{server}/{tool}", outcome, trusted=trusted)
+
+    async def give_up_task(self, scope: ToolScope, state: dict[str, object]) -> None:
+        """Tell a task's server, if it can be reached, that nobody waits for it any more."""
+        await self._tasks.give_up(scope, state)
+
     def check_arguments(
         self, name: str, schema: dict[str, object], call: ToolCall, *, mendable: bool = False
     ) -> ToolResult | None:
@@ -249,10 +276,8 @@ class Broker:
         )
         return _invalid(name, problems) if problems else None
 
-    async def _reviewed(
-        self, scope: ToolScope, tool: BoundTool, call: ToolCall, result: ToolResult | AnswersLater
-    ) -> ToolResult | AnswersLater:
-        if isinstance(result, AnswersLater):
+    async def _reviewed(self, scope: ToolScope, tool: BoundTool, call: ToolCall, result: Outcome) -> Outcome:
+        if not isinstance(result, ToolResult):
             return result
         trusted = tool.trusted or (tool.is_operators and self.review.trusts(tool.display_name))
         return await self.review.reviewed(scope, call.tool_use_id, tool.display_name, result, trusted=trusted)

@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from broker.elicitation import Question
 from kit.json import storable
 
 MAX_RESULT_CHARS = 100_000
@@ -17,6 +18,28 @@ UNTRUSTED = "untrusted"
 """In a call's record, and on its result in a thread: what it gave came from outside, and is marked as data in
 what models are sent."""
 CUT_MARK = "\n[… {cut} characters left out …]\n"
+
+
+class Ask(Protocol):
+    """Puts a question before the end user while its call is under way."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long it waits for the answer, at most."""
+        ...
+
+    async def __call__(self, question: Question) -> dict[str, Any]:
+        """What the server is answered: ``{action, content?}``; a ``cancel`` if nobody answered in time."""
+        ...
+
+
+class Sample(Protocol):
+    """Calls a model for a server, at the cost of whoever pays for the call."""
+
+    async def __call__(self, body: dict[str, Any]) -> dict[str, Any]:
+        """``body`` is an Anthropic Messages request without a model; returns the message. Raises
+        HeddleError."""
+        ...
 
 
 class Progress(Protocol):
@@ -39,10 +62,12 @@ class ToolScope:
 @dataclass(frozen=True)
 class ToolSelection:
     """Which tools a turn may use: none, those named (ids or names), all of the account's, or what it finds
-    (``dynamic``) among everything, or those named."""
+    (``dynamic``) among everything, or those named. ``for_models`` is false where a client calls: there are
+    tools that only user interfaces call (MCP Apps)."""
 
     mode: Literal["none", "explicit", "tenant", "dynamic"]
     tools: tuple[str, ...] = ()
+    for_models: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,7 +87,7 @@ class ToolResult:
     """What a call came to: ``output`` for the client's event, ``content`` (Anthropic ``tool_result``
     blocks) for the model, ``record`` for the developer (target, status, latency_ms, bytes; no secrets).
     ``answered``: the tool itself gave it, be it to say that it failed. ``full``: the whole output as JSON,
-    where ``output`` is not all of it."""
+    where ``output`` is not all of it. ``for_client``: what its event has besides, and no model sees."""
 
     output: Any
     content: list[dict[str, Any]]
@@ -70,6 +95,7 @@ class ToolResult:
     record: dict[str, Any] = field(default_factory=dict)
     answered: bool = False
     full: bytes | None = field(default=None, repr=False)
+    for_client: dict[str, Any] | None = None
 
     @property
     def whole_output(self) -> Any:
@@ -94,6 +120,42 @@ class AnswersLater:
     tool_id: str
     tool_name: str
     record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NeedsInput:
+    """Its server wants to know something before it answers. ``state`` belongs to this call: it is made again
+    with it and the answers (``Resume``), by any process; nobody else is shown it."""
+
+    server: str
+    questions: tuple[Question, ...]
+    state: dict[str, Any] = field(repr=False)
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskUnderWay:
+    """Its server works on it for longer, as a task, and is asked for it (``Broker.poll_task``) with
+    ``state``, not before ``poll_after_ms``. ``questions`` are those that it has not asked before."""
+
+    server: str
+    state: dict[str, Any] = field(repr=False)
+    poll_after_ms: int = 0
+    message: str | None = None
+    questions: tuple[Question, ...] = ()
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """With what a call goes on: the ``state`` that it had come to, the answers by the questions' keys."""
+
+    state: dict[str, Any] = field(repr=False)
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+
+Outcome = ToolResult | NeedsConnection | AnswersLater | NeedsInput | TaskUnderWay
+"""What a dispatched call can come to."""
 
 
 def error_result(message: str, record: dict[str, Any] | None = None) -> ToolResult:

@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import mcp_types
 from mcp import MCPError
-from mcp.client import Client
 
-from broker.calls import Progress, ToolResult, error_result
+from broker.calls import NeedsInput, TaskUnderWay, ToolResult, error_result
 from broker.mcp_connection import McpBusy, McpConnection, McpTarget, McpUnavailable
+from broker.mcp_exchange import CannotGoOn, McpToolCall, ToolExchange, UrlRequired
 from broker.mcp_failures import (
     InsufficientScope,
     McpCallFailed,
@@ -22,10 +22,14 @@ from broker.mcp_failures import (
     timed_out,
     unusable,
 )
-from broker.mcp_listing import BadListing, Listing, mirror_parameters, read_listing
+from broker.mcp_interaction import InteractiveClient
+from broker.mcp_listing import BadListing, Listing, read_listing
 from broker.mcp_pool import McpPool
 from broker.mcp_results import to_result
+from broker.mcp_tasks import TaskCreated
 from broker.mcp_transport import TRACE, HttpTrace
+from broker.stopwatch import Stopwatch
+from broker.tool import CallContext
 
 T = TypeVar("T")
 
@@ -70,65 +74,77 @@ class McpCaller:
         return await self._run(target, read_listing, self._list_timeout_s, progressed, repeatable=True)
 
     async def call_tool(
-        self,
-        target: McpTarget,
-        name: str,
-        arguments: dict[str, Any],
-        *,
-        retry_safe: bool,
-        timeout_s: float | None = None,
-        on_progress: Progress | None = None,
-        input_schema: Mapping[str, Any] | None = None,
-        traceparent: str | None = None,
-    ) -> ToolResult:
-        """Call a tool, within ``timeout_s`` if given. Raises Unauthorized and InsufficientScope; every other
-        failure is an error result.
+        self, target: McpTarget, call: McpToolCall, context: CallContext
+    ) -> ToolResult | NeedsInput | TaskUnderWay:
+        """Call a tool. Raises Unauthorized and InsufficientScope; every other failure is an error result.
 
-        ``input_schema``: as it was listed; some servers want arguments repeated in headers. Cancelling the
-        waiting task cancels the call at the server.
+        Cancelling the waiting task cancels the call at the server.
         """
-        started, within_s = time.monotonic(), timeout_s or self._call_timeout_s
-        progressed = _Progressed()
+        started, progressed = time.monotonic(), _Progressed()
         host = urlsplit(target.url).hostname if target.url else "stdio"
         record: dict[str, Any] = {"kind": "mcp", "target": host}
-        meta: Any = None if traceparent is None else {"traceparent": traceparent}
-
-        async def calling(client: Client) -> mcp_types.CallToolResult:
-            mirror_parameters(client, name, input_schema)
-            return await client.call_tool(name, arguments, within_s, progress_callback=on_progress, meta=meta)
-
         try:
-            result = await self._run(target, calling, within_s, progressed, repeatable=retry_safe)
-        except McpCallFailed as failure:
-            record.update(status=failure.status, latency_ms=_ms(started), bytes=progressed.trace.received)
-            return error_result(f"The tool {name} failed: {failure.message}", record)
-        status = "tool_error" if result.is_error else "ok"
-        record.update(status=status, latency_ms=_ms(started))
-        return to_result(result, record)
+            exchange = ToolExchange(target.key[0], call, context)
+            result = await self._exchange(target, exchange, call, progressed)
+            record.update(latency_ms=_ms(started))
+            return _outcome(exchange, result, call, record)
+        except (McpCallFailed, CannotGoOn) as failure:
+            status = failure.status if isinstance(failure, McpCallFailed) else "cannot_go_on"
+            record.update(status=status, latency_ms=_ms(started), bytes=progressed.trace.received)
+            return error_result(f"The tool {call.tool} failed: {failure}", record)
+
+    async def run(
+        self, target: McpTarget, work: Callable[[InteractiveClient], Awaitable[T]], *, repeatable: bool
+    ) -> T:
+        """Anything else that a server is asked for. Raises Unauthorized, InsufficientScope, McpCallFailed."""
+        return await self._run(target, work, self._list_timeout_s, _Progressed(), repeatable=repeatable)
+
+    async def _exchange(
+        self, target: McpTarget, exchange: ToolExchange, call: McpToolCall, progressed: _Progressed
+    ) -> mcp_types.Result | UrlRequired:
+        """All rounds that ask the end user for nothing. Raises as ``run``, CannotGoOn."""
+        timeout_s = call.timeout_s or self._call_timeout_s
+        while True:
+            result = await self._run(
+                target,
+                lambda client: exchange.send(client, timeout_s),
+                timeout_s,
+                progressed,
+                repeatable=call.retry_safe,
+                stopwatch=exchange.stopwatch,
+            )
+            if not isinstance(result, mcp_types.InputRequiredResult):
+                return result
+            if not await exchange.next_round(result, sampling=target.sampling):
+                return result
 
     async def _run(
         self,
         target: McpTarget,
-        work: Callable[[Client], Awaitable[T]],
+        work: Callable[[InteractiveClient], Awaitable[T]],
         timeout_s: float,
         progressed: _Progressed,
         *,
         repeatable: bool,
+        stopwatch: Stopwatch | None = None,
     ) -> T:
-        """Run on the kept connection; once more on a fresh one if the first certainly did nothing."""
+        """Run on the kept connection; once more on a fresh one if the first certainly did nothing. While the
+        ``stopwatch`` stands still, so does the time that this may take."""
+        stopwatch = stopwatch or Stopwatch()
         try:
-            async with asyncio.timeout(timeout_s + GRACE_S):
-                try:
-                    return await self._attempt(target, work, progressed, repeatable=repeatable)
-                except _Stale:
-                    return await self._attempt(target, work, progressed, repeatable=repeatable, last=True)
+            async with asyncio.timeout(timeout_s + GRACE_S) as limit:
+                with stopwatch.running(limit):
+                    try:
+                        return await self._attempt(target, work, progressed, repeatable=repeatable)
+                    except _Stale:
+                        return await self._attempt(target, work, progressed, repeatable=repeatable, last=True)
         except TimeoutError:
             raise timed_out(unknown=progressed.sent and not repeatable) from None
 
     async def _attempt(
         self,
         target: McpTarget,
-        work: Callable[[Client], Awaitable[T]],
+        work: Callable[[InteractiveClient], Awaitable[T]],
         progressed: _Progressed,
         *,
         repeatable: bool,
@@ -203,6 +219,21 @@ class McpCaller:
         if refused:
             self._pool.forget_era(connection)
         return refused
+
+
+def _outcome(
+    exchange: ToolExchange, result: mcp_types.Result | UrlRequired, call: McpToolCall, record: dict[str, Any]
+) -> ToolResult | NeedsInput | TaskUnderWay:
+    """Raises CannotGoOn."""
+    if isinstance(result, UrlRequired):
+        return exchange.needs_url(result, {**record, "status": "input_required"})
+    if isinstance(result, mcp_types.InputRequiredResult):
+        return exchange.needs_input(result, {**record, "status": "input_required"})
+    if isinstance(result, TaskCreated):
+        return exchange.task(result, {**record, "status": "task"}, whole=call.whole)
+    assert isinstance(result, mcp_types.CallToolResult)
+    status = "tool_error" if result.is_error else "ok"
+    return to_result(result, {**record, "status": status}, whole=call.whole)
 
 
 def _unavailable(unavailable: McpUnavailable) -> Exception:

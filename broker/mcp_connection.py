@@ -4,17 +4,18 @@ import asyncio
 import functools
 import logging
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import mcp_types
-from mcp.client import Client, ClientSession
+from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from broker.mcp_changes import ListChanges
-from broker.mcp_era import Era, Eras, initialize_as_named
+from broker.mcp_era import Era, Eras
+from broker.mcp_interaction import InteractiveClient, interactive_client
 from broker.mcp_listing import BadListing, read_listing
 from broker.mcp_stdio import StdioServer, stdio_transport
 from broker.mcp_transport import MAX_BODY_BYTES, TRACE, HttpTrace, RequestHeaders, SharedTransport
@@ -23,19 +24,20 @@ logger = logging.getLogger("heddle.broker")
 
 OPEN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
-CLIENT_INFO = mcp_types.Implementation(name="heddle", version="0.1.0")
 
 
 @dataclass(frozen=True)
 class McpTarget:
     """A server and a credential. ``key`` (server, credential) names the pair in the pool; ``headers`` may
-    change under it when the credential is renewed. ``account_id``: whose connections it counts among."""
+    change under it when the credential is renewed. ``account_id``: whose connections it counts among;
+    ``sampling``: whether the server may have models called."""
 
     key: tuple[str, str]
     url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     stdio: StdioServer | None = None
     account_id: str = ""
+    sampling: bool = False
 
 
 class McpUnavailable(Exception):
@@ -56,15 +58,6 @@ class McpUnavailable(Exception):
 
 class McpBusy(McpUnavailable):
     """None can be opened for now; the message says why."""
-
-
-class _NegotiatingClient(Client):
-    """An SDK client whose handshake is made again at a revision that the server names."""
-
-    async def _build_session(self, exit_stack: AsyncExitStack) -> ClientSession:
-        session = await super()._build_session(exit_stack)
-        session.initialize = functools.partial(initialize_as_named, session)  # type: ignore[method-assign]
-        return session
 
 
 class McpConnection:
@@ -88,7 +81,7 @@ class McpConnection:
         self._eras, self._changes = eras, changes
         self._era = None if self.is_process else eras.get(target.key[0], loop.time())
         self._headers = RequestHeaders(target.headers)
-        self._ready: asyncio.Future[Client] = loop.create_future()
+        self._ready: asyncio.Future[InteractiveClient] = loop.create_future()
         self._stop = asyncio.Event()
         self._opening = HttpTrace()
         self._task = asyncio.create_task(self._live())
@@ -107,7 +100,7 @@ class McpConnection:
         """Whether the server speaks a stateless revision; only of one that is open."""
         return self._ready.result().protocol_version in MODERN_PROTOCOL_VERSIONS
 
-    async def client(self, headers: Mapping[str, str]) -> Client:
+    async def client(self, headers: Mapping[str, str]) -> InteractiveClient:
         """The open client, carrying these headers from now on. Raises McpUnavailable."""
         self._headers.headers = dict(headers)
         return self._ready.result() if self._ready.done() else await asyncio.shield(self._ready)
@@ -168,7 +161,7 @@ class McpConnection:
         self._ready.set_exception(error)
         self._ready.exception()  # nobody may be waiting any more
 
-    def _open(self, era: Era | None) -> Client:
+    def _open(self, era: Era | None) -> InteractiveClient:
         target = self._target
         if target.stdio is not None:
             server: Any = stdio_transport(target.stdio, target.key[0])
@@ -179,13 +172,13 @@ class McpConnection:
                 http_client=self._transport.client(self._headers),
                 max_sse_event_size=MAX_BODY_BYTES,
             )
-        return _NegotiatingClient(
+        return interactive_client(
             server,
+            tasks=target.stdio is None,
+            sampling=target.sampling,
             mode="auto" if era is None else era.mode,
             prior_discover=None if era is None else era.discovered,
-            client_info=CLIENT_INFO,
             message_handler=self._heard,
-            cache=None,
         )
 
     async def _heard(self, message: object) -> None:

@@ -17,12 +17,15 @@ MAX_IMAGE_CHARS = 5 * 1024 * 1024
 """Of an image's base64. Anthropic takes no more (platform.claude.com, "Vision"): the request is refused."""
 MAX_IMAGE_SIDE = 8_000
 """Pixels; the same."""
+SERVER_INFO = mcp_types.SERVER_INFO_META_KEY
+"""The protocol's own stamp on every result, which says nothing about this one."""
 
 
-def to_result(result: mcp_types.CallToolResult, record: dict[str, Any]) -> ToolResult:
+def to_result(result: mcp_types.CallToolResult, record: dict[str, Any], *, whole: bool = False) -> ToolResult:
     """Text, images and structured content become blocks; what models cannot read is described.
 
     If anything is left out, cut or only described, ``full`` is the result as the server gave it.
+    With ``whole``, the client's event has the result as it is as well.
     """
     reading = _Reading()
     blocks = reading.blocks(result.content)
@@ -38,7 +41,28 @@ def to_result(result: mcp_types.CallToolResult, record: dict[str, Any]) -> ToolR
     record = {**record, "bytes": len(encoded if full is None else full)}
     if full is not None:
         record["cut"] = True
-    return ToolResult(output, blocks, bool(result.is_error), record, answered=True, full=full)
+    told = _for_client(result, whole=whole)
+    is_error = bool(result.is_error)
+    return ToolResult(output, blocks, is_error, record, answered=True, full=full, for_client=told)
+
+
+def _for_client(result: mcp_types.CallToolResult, *, whole: bool) -> dict[str, Any] | None:
+    """The result as it is, for user interfaces (MCP Apps), or only its ``_meta``, which is for clients and
+    never for models; nothing of it where it is too large."""
+    meta = {name: value for name, value in (result.meta or {}).items() if name != SERVER_INFO}
+    dumped: dict[str, Any] = {}
+    if whole:
+        dumped = result.model_dump(
+            mode="json", by_alias=True, exclude_unset=True, exclude={"result_type", "meta"}
+        )
+    if meta:
+        dumped["_meta"] = meta
+    if not dumped:
+        return None
+    if len(msgspec.json.encode(dumped)) > MAX_OUTPUT_BYTES:
+        return {"left_out": f"larger than {MAX_OUTPUT_BYTES} bytes"}
+    kept: dict[str, Any] = storable(dumped)
+    return kept
 
 
 class _Reading:

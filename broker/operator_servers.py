@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from broker.calls import ToolCall, ToolResult
+from broker.calls import NeedsInput, TaskUnderWay, ToolCall, ToolResult
 from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
+from broker.mcp_exchange import McpToolCall
 from broker.mcp_failures import Denied, McpCallFailed
 from broker.mcp_listing import ListedTool
 from broker.mcp_stdio import StdioServer
@@ -70,7 +70,7 @@ class OperatorServers:
             tool.description,
             tool.input_schema,
             tool.retry_safe,
-            _OperatorTool(self._caller, target, tool.name, tool.input_schema, tool.retry_safe),
+            _OperatorTool(self._caller, target, server_name, tool),
             server_names=frozenset({server_name}),
             is_operators=True,
             details=tool.details,
@@ -87,20 +87,19 @@ class OperatorServers:
 class _OperatorTool:
     caller: McpCaller
     target: McpTarget
-    name: str
-    input_schema: dict[str, Any]
-    retry_safe: bool
+    server: str
+    tool: ListedTool
 
-    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | NeedsInput | TaskUnderWay:
+        what = McpToolCall(
+            self.server,
+            self.tool.name,
+            call.input,
+            self.tool.retry_safe,
+            input_schema=self.tool.input_schema,
+            traceparent=traceparent(context.scope, call),
+        )
         try:
-            return await self.caller.call_tool(
-                self.target,
-                self.name,
-                call.input,
-                retry_safe=self.retry_safe,
-                on_progress=context.on_progress,
-                input_schema=self.input_schema,
-                traceparent=traceparent(context.scope, call),
-            )
+            return await self.caller.call_tool(self.target, what, context)
         except Denied:  # cannot come from a process that is asked over its own pipes
             raise AssertionError("a stdio server has no HTTP status") from None

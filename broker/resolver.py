@@ -53,12 +53,15 @@ class ToolResolver:
         registered = await self._registry.all(scope.account_id)
         servers = await self._servers.store.all(scope.account_id)
         if selection.mode == "tenant":
-            return Toolset.build(await self._all(scope, registered, servers))
+            every = await self._all(scope, registered, servers)
+            return Toolset.build([tool for tool in every if tool.for_models])
         bound: list[BoundTool] = []
         required: dict[str, NeedsConnection] = {}
         for wanted in selection.tools:
             try:
-                bound += await self._meant(scope, wanted, registered, servers)
+                bound += await self._meant(
+                    scope, wanted, registered, servers, for_models=selection.for_models
+                )
             except ConnectionRequired as need:
                 server_name = next(row.name for row in servers if connector_of(row) == need.connector)
                 required[need.connector] = await self.connect_link(
@@ -111,9 +114,16 @@ class ToolResolver:
         return dict(zip(names, await asyncio.gather(*map(tools, names)), strict=True))
 
     async def _meant(
-        self, scope: ToolScope, wanted: str, registered: list[Tool], servers: list[McpServer]
+        self,
+        scope: ToolScope,
+        wanted: str,
+        registered: list[Tool],
+        servers: list[McpServer],
+        *,
+        for_models: bool = True,
     ) -> list[BoundTool]:
-        """Raises InvalidRequest if there is no such tool, ConnectionRequired, UpstreamFailed."""
+        """Raises InvalidRequest if there is no such tool, or none ``for_models``; ConnectionRequired,
+        UpstreamFailed."""
         row = next((row for row in registered if wanted in {row.id, row.name}), None)
         if row is not None:
             if row.auth_mode == PER_USER:
@@ -124,7 +134,12 @@ class ToolResolver:
         if server is None and server_name not in self._operator.names:
             raise _unknown(wanted)
         tools = await self._named(scope, server_name, server)
-        chosen = [tool for tool in tools if not tool_name or tool.display_name.partition("/")[2] == tool_name]
+        chosen = [
+            tool
+            for tool in tools
+            if (not tool_name or tool.display_name.partition("/")[2] == tool_name)
+            and (tool.for_models or not for_models)
+        ]
         if not chosen and tool_name:
             raise _unknown(wanted)
         return chosen

@@ -9,13 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from broker.broker import Broker
 from broker.calls import (
     AnswersLater,
-    NeedsConnection,
     ToolCall,
-    ToolResult,
     ToolScope,
-    ToolSelection,
     error_result,
 )
+from broker.direct_calls import ONLY_IN_TURNS, called, connection_required
 from broker.exchange import Exchange
 from broker.metering import Payment
 from broker.models import McpServer, McpTool
@@ -34,9 +32,9 @@ from broker.schemas import (
 )
 from broker.server_store import PER_USER, NewServer
 from broker.servers import McpServers
-from broker.tool import BoundTool
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.connect import check_values
+from connectors.credentials import ConnectionRequired
 from connectors.url_template import BadUrlValue
 from kit.caller import Admin, Caller, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound
@@ -45,7 +43,6 @@ from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
-ONLY_IN_TURNS = "The tool answers later, and only a thread's turn can wait for that."
 
 
 def tool_routes(broker: Broker) -> APIRouter:
@@ -79,7 +76,7 @@ def tool_routes(broker: Broker) -> APIRouter:
         end_user_id = caller.acting_for(body.end_user_id)
         scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
-        result, nanos = await _called(broker, scope, body.name, body.input, payment)
+        result, nanos = await called(broker, scope, body.name, body.input, payment)
         cost = {} if nanos is None else {"cost_micros": micros(nanos)}
         answer = {
             "tool": body.name,
@@ -87,6 +84,7 @@ def tool_routes(broker: Broker) -> APIRouter:
             "is_error": result.is_error,
             "content": result.content,
             "dispatch": result.record,
+            **({} if result.for_client is None else {"mcp": {"result": result.for_client}}),
             **cost,
         }
         headers = {} if nanos is None else {"x-heddle-cost-micros": str(micros(nanos))}
@@ -129,7 +127,7 @@ def tool_routes(broker: Broker) -> APIRouter:
         scope = ToolScope(caller.account_id, body.end_user_id)
         if tool.provider is not None:
             payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
-            tried, _ = await _called(broker, scope, tool.name, body.input, payment)
+            tried, _ = await called(broker, scope, tool.name, body.input, payment)
             shown = {"output": tried.output, "is_error": tried.is_error, "dispatch": tried.record}
             return {**shown, "request": None, "response": None}
         invalid = broker.check_arguments(tool.name, tool.input_schema, call)
@@ -144,28 +142,6 @@ def tool_routes(broker: Broker) -> APIRouter:
         }
 
     return router
-
-
-async def _called(
-    broker: Broker, scope: ToolScope, name: str, arguments: dict[str, Any], payment: Payment
-) -> tuple[ToolResult, int | None]:
-    """Call one tool outside of a turn; with what it cost in nano-USD, None if it has no price. Raises
-    InvalidRequest, Conflict (``connection_required``), and what ``Broker.call`` does."""
-    toolset = await broker.toolset(scope, ToolSelection("explicit", (name,)))
-    safe_name = toolset.find_display(name) or next(iter(toolset.tools), None)
-    if toolset.required or safe_name is None or len(toolset.tools) > 1:
-        if toolset.required:
-            raise _connection_required(toolset.required[0])
-        if not toolset.tools and toolset.withheld:
-            raise _withheld(next(iter(toolset.withheld.values())))
-        raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
-    call = ToolCall(new_id("call"), safe_name, arguments, created_at=broker.clock.now_ms())
-    result, nanos = await broker.call(scope, toolset, call, payment)
-    if isinstance(result, NeedsConnection):
-        raise _connection_required(result)
-    if isinstance(result, AnswersLater):
-        result = error_result(ONLY_IN_TURNS, result.record)
-    return result, nanos
 
 
 def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
@@ -214,6 +190,18 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     async def approve_tools(server_id: str, body: ApproveTools, caller: Admin) -> dict[str, Any]:
         row = await servers.store.get(caller.account_id, server_id)
         return {"id": row.id, "approved": await servers.store.approve(row, body.definitions)}
+
+    @router.get("/mcp-servers/{server_id}/resources")
+    async def read_resource(
+        server_id: str, uri: str, caller: Standard, end_user_id: str | None = None
+    ) -> dict[str, Any]:
+        scope = ToolScope(caller.account_id, caller.acting_for(end_user_id))
+        try:
+            return await broker.interfaces.read(scope, server_id, uri)
+        except ConnectionRequired as need:
+            raise connection_required(
+                await broker.connect_link(scope, need.connector, need.connector)
+            ) from None
 
     @router.delete("/mcp-servers/{server_id}")
     async def delete_server(server_id: str, caller: Admin) -> dict[str, Any]:
@@ -304,19 +292,3 @@ def _render_entry(entry: CatalogEntry) -> dict[str, Any]:
         "config_schema": entry.config_schema,
         "docs_url": entry.docs_url,
     }
-
-
-def _withheld(tool: BoundTool) -> Conflict:
-    return Conflict(f"the tool {tool.display_name} cannot be used: {tool.withheld}", code="tool_changed")
-
-
-def _connection_required(need: NeedsConnection) -> Conflict:
-    return Conflict(
-        f"the end user must connect {need.display_name} first",
-        code="connection_required",
-        details={
-            "connector": need.connector,
-            "connect_url": need.connect_url,
-            "expires_at": need.expires_at,
-        },
-    )

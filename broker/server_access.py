@@ -17,6 +17,7 @@ from kit.errors import HeddleError, UpstreamFailed
 
 T = TypeVar("T")
 MAX_SCOPES_CHARS = 300
+SAMPLING = "+sampling"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,20 @@ class ServerAccess:
 
     @staticmethod
     def _target(server: McpServer, credential: str, headers: Mapping[str, str]) -> McpTarget:
-        return McpTarget((server.id, credential), server.server_url, headers, account_id=server.account_id)
+        """A connection says once what its server may ask for: it is another one where that has changed."""
+        key = f"{credential}{SAMPLING}" if server.allow_sampling else credential
+        return McpTarget(
+            (server.id, key),
+            server.server_url,
+            headers,
+            account_id=server.account_id,
+            sampling=server.allow_sampling,
+        )
+
+
+def credential_of(key: str) -> str:
+    """Which credential a connection's key stands for."""
+    return key.removesuffix(SAMPLING)
 
 
 def connector_of(server: McpServer) -> str:

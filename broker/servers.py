@@ -2,28 +2,34 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from broker.calls import ToolCall, ToolResult, ToolScope
+from broker.calls import NeedsInput, TaskUnderWay, ToolCall, ToolResult, ToolScope
+from broker.mcp_apps import for_models, shown_to_client, user_interface
 from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
+from broker.mcp_exchange import McpToolCall
 from broker.mcp_failures import Denied, McpCallFailed
 from broker.mcp_listing import Listing, SkippedTool
 from broker.mcp_pool import McpPool
 from broker.models import McpServer, McpTool
 from broker.policy import ToolPolicy, allowed, as_approval, policy_of
-from broker.server_access import ServerAccess, unreachable
+from broker.server_access import ServerAccess, credential_of, unreachable
 from broker.server_store import PER_USER, NewServer, ServerStore, ToolChanges
 from broker.server_tools import ServerTools
 from broker.tool import BoundTool, CallContext
 from broker.trace_context import traceparent
 from connectors.credentials import Credentials
 from kit.clock import Clock
-from kit.errors import HeddleError, InvalidRequest
+from kit.errors import HeddleError, InvalidRequest, NotFound
 from kit.ids import new_id
 
 CHANGED = "its server has changed its definition, and the developer has not approved of that"
 logger = logging.getLogger("heddle.broker")
+
+T = TypeVar("T")
 
 DISCOVERY_WAIT_S = 5.0
 
@@ -55,7 +61,7 @@ class McpServers:
 
     def list_changed(self, server_id: str, credential: str) -> None:
         """A server says that its tool list changed for this credential."""
-        self._tools.changed(server_id, credential)
+        self._tools.changed(server_id, credential_of(credential))
 
     async def create(self, account_id: str, new: NewServer) -> Registered:
         """Register a server and discover its tools.
@@ -105,30 +111,42 @@ class McpServers:
 
     async def call(
         self, server: McpServer, tool: McpTool, policy: ToolPolicy, call: ToolCall, context: CallContext
-    ) -> ToolResult:
-        """Call a tool as the context's scope; raises as ``ServerAccess.ask``."""
-        scope = context.scope
-        timeout_s = None if policy.timeout_ms is None else policy.timeout_ms / 1000
+    ) -> ToolResult | NeedsInput | TaskUnderWay:
+        """Call a tool as the context's scope; raises as ``as_user``."""
+        what = McpToolCall(
+            server.name,
+            tool.name,
+            call.input,
+            tool.retry_safe if policy.idempotent is None else policy.idempotent,
+            timeout_s=None if policy.timeout_ms is None else policy.timeout_ms / 1000,
+            whole=user_interface(tool.details) is not None,
+            input_schema=tool.input_schema,
+            traceparent=traceparent(context.scope, call),
+        )
+        keys: list[tuple[str, str]] = []
 
-        credentials: list[str] = []
+        async def once(target: McpTarget) -> ToolResult | NeedsInput | TaskUnderWay:
+            keys.append(target.key)
+            return await self._caller.call_tool(target, what, context)
 
-        async def once(target: McpTarget) -> ToolResult:
-            credentials.append(target.key[1])
-            return await self._caller.call_tool(
-                target,
-                tool.name,
-                call.input,
-                retry_safe=tool.retry_safe if policy.idempotent is None else policy.idempotent,
-                timeout_s=timeout_s,
-                on_progress=context.on_progress,
-                input_schema=tool.input_schema,
-                traceparent=traceparent(scope, call),
-            )
-
-        result = await self._access.ask(server, scope, once)
+        result = await self.as_user(server, context.scope, once)
         if result.record.get("status") == "rpc_error":  # perhaps the tool is not there any more
-            self._tools.changed(server.id, credentials[-1])
+            self.list_changed(*keys[-1])
         return result
+
+    async def trusts(self, account_id: str, server_id: str, tool: str) -> bool:
+        """Whether the developer lets a tool's results pass as their own words; no more once it is gone."""
+        try:
+            server = await self.store.get(account_id, server_id)
+        except NotFound:
+            return False
+        return policy_of(server.tool_rules, tool).trusted
+
+    async def as_user(
+        self, server: McpServer, scope: ToolScope, work: Callable[[McpTarget], Awaitable[T]]
+    ) -> T:
+        """Do something with a server as this scope; raises as ``ServerAccess.ask``."""
+        return await self._access.ask(server, scope, work)
 
     async def _probe(self, new: NewServer) -> Listing | None:
         """The tools that a server shows before it is registered; None if an end user must connect first."""
@@ -168,6 +186,8 @@ def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
         approval=policy.approval,
         trusted=policy.trusted,
         details=tool.details,
+        for_client=shown_to_client(server.id, tool.name, tool.details),
+        for_models=for_models(tool.details),
         withheld=CHANGED if server.pin and tool.approved_sha256 != tool.definition_sha256 else None,
     )
 
@@ -179,5 +199,5 @@ class _ServerTool:
     tool: McpTool
     policy: ToolPolicy
 
-    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | NeedsInput | TaskUnderWay:
         return await self.servers.call(self.server, self.tool, self.policy, call, context)

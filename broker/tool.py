@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
-from broker.calls import AnswersLater, Progress, ToolCall, ToolResult, ToolScope
+from broker.calls import (
+    AnswersLater,
+    Ask,
+    NeedsInput,
+    Progress,
+    Resume,
+    Sample,
+    TaskUnderWay,
+    ToolCall,
+    ToolResult,
+    ToolScope,
+)
 from broker.definition import definition_digest
 from broker.metering import OpenCharge, Payment
 from broker.policy import Approval
@@ -41,18 +52,26 @@ class InnerCalls(Protocol):
 
 @dataclass(frozen=True)
 class CallContext:
-    """On whose behalf a call is made, who pays for it, and who is told how far it is."""
+    """On whose behalf a call is made, who pays for it, and who is told how far it is.
+
+    ``ask`` reaches the end user while the call is under way; without it nobody can be asked. ``sample`` calls
+    models for servers that may have that. ``resume``: the call was made before, and goes on."""
 
     scope: ToolScope
     payment: Payment
     on_progress: Progress | None = None
     inner: InnerCalls | None = None
+    ask: Ask | None = None
+    sample: Sample | None = None
+    resume: Resume | None = None
 
 
 class Callee(Protocol):
     """What a tool's name leads to: one webhook, one tool of an MCP server, one built-in."""
 
-    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | AnswersLater:
+    async def call(
+        self, call: ToolCall, context: CallContext
+    ) -> ToolResult | AnswersLater | NeedsInput | TaskUnderWay:
         """Make the call; its arguments have been checked. The tool's own failure is an error result.
 
         Raises ConnectionRequired if an end user has to connect first, and any other HeddleError if the call
@@ -95,6 +114,10 @@ class BoundTool:
     """What clients are shown and models are not, as its server lists it: title, annotations."""
     withheld: str | None = None
     """Why it must not be used, nor shown to a model, although it is there."""
+    for_client: dict[str, Any] | None = None
+    """What its events have for clients that show its user interface (MCP Apps)."""
+    for_models: bool = True
+    """Whether models may call it; else only the user interfaces of its server do."""
 
     @classmethod
     def of_client(cls, name: str, description: str, input_schema: dict[str, Any]) -> "BoundTool":

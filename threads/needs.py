@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.calls import AnswersLater, NeedsConnection
+from broker.calls import AnswersLater, NeedsConnection, TaskUnderWay
+from broker.elicitation import Question
 from kit.errors import PaymentRequired
 from kit.ids import new_id
 from threads.failure import error_record
@@ -17,7 +18,7 @@ FUNDS_CODES = frozenset({"wallet_empty", "key_cap_reached", "end_user_budget_rea
 @dataclass(frozen=True)
 class Need:
     """``default`` is the outcome if nobody answers in time: ``deny``, ``error`` (the model is told that no
-    answer came) or ``fail`` (the turn ends)."""
+    answer came), ``cancel`` (the server is) or ``fail`` (the turn ends)."""
 
     kind: str
     subject: str
@@ -26,6 +27,8 @@ class Need:
     payload: dict[str, Any] = field(default_factory=dict)
     key_id: str | None = None
     needed_nanos: int | None = None
+    input_key: str | None = None
+    due_at: int | None = None
 
     def row(self, turn: Turn, call: ToolCallRow | None, *, now_ms: int) -> PendingAction:
         return PendingAction(
@@ -37,6 +40,8 @@ class Need:
             subject=self.subject,
             key_id=self.key_id,
             needed_nanos=self.needed_nanos,
+            input_key=self.input_key,
+            due_at=self.due_at,
             tool_use_id=call.tool_use_id if call is not None else None,
             payload=self.payload,
             default_outcome=self.default,
@@ -84,6 +89,17 @@ def client_tool(turn: Turn, call: ToolCallRow, *, now_ms: int) -> Need:
 def webhook_result(turn: Turn, later: AnswersLater, *, now_ms: int) -> Need:
     payload = {"tool": later.tool_name}
     return Need("webhook", later.tool_id, "error", now_ms + turn.action_timeout_ms, payload)
+
+
+def elicitation(tool: str, server: str, question: Question, *, expires_at: int) -> Need:
+    payload = {"server": server, **question.shown}
+    return Need("elicitation", tool, "cancel", expires_at, payload, input_key=question.key)
+
+
+def task(turn: Turn, tool: str, under_way: TaskUnderWay, *, now_ms: int) -> Need:
+    payload = {"server": under_way.server, "message": under_way.message}
+    expires_at = now_ms + turn.action_timeout_ms
+    return Need("task", tool, "error", expires_at, payload, due_at=now_ms + under_way.poll_after_ms)
 
 
 def funds(turn: Turn, refusal: PaymentRequired, *, now_ms: int) -> Need:

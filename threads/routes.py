@@ -160,7 +160,20 @@ def thread_routes(
     async def answer_actions(
         thread_id: str, turn_id: str, body: ActionAnswers, caller: Standard
     ) -> dict[str, Any]:
-        answers = [(one.id, Answer(one.type, one.reason, one.output, one.is_error)) for one in body.actions]
+        answers = [
+            (
+                one.id,
+                Answer(
+                    one.type,
+                    one.reason,
+                    one.output,
+                    one.is_error,
+                    action=one.action,
+                    content=one.content,
+                ),
+            )
+            for one in body.actions
+        ]
         turn = await engine.answer(caller, thread_id, turn_id, answers)
         return await reader.rendered(turn)
 

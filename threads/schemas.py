@@ -98,6 +98,8 @@ class ActionAnswer(RequestBody):
     reason: str | None = Field(default=None, max_length=MAX_REASON_CHARS)
     output: Any = None
     is_error: bool = False
+    action: str | None = Field(default=None, max_length=40)
+    content: Any = None
 
 
 class ActionAnswers(RequestBody):
@@ -199,6 +201,7 @@ def render_call(call: ToolCallRow) -> dict[str, Any]:
         "output": call.output,
         "is_error": call.is_error,
         "dispatch": call.record,
+        **({} if call.for_client is None else {"mcp": {"result": call.for_client}}),
         **priced,
         "created_at": call.created_at,
         "finished_at": call.finished_at,

@@ -12,7 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, error_result
+from broker.calls import (
+    AnswersLater,
+    NeedsConnection,
+    NeedsInput,
+    Outcome,
+    TaskUnderWay,
+    ToolCall,
+    ToolResult,
+    ToolScope,
+    error_result,
+)
 from broker.dynamic.calls import Asked, safe_name
 from broker.dynamic.lookup import Found, Lookup, Missing
 from broker.metering import OpenCharge, Payment
@@ -29,6 +39,9 @@ UNKNOWN_OUTCOME = (
     "It may or may not have taken effect; check before you repeat it."
 )
 ANSWERS_LATER = "The tool has taken the call and answers later, which cannot be waited for within a batch."
+ASKS_FIRST = (
+    "The tool asks the end user something first, which cannot be waited for within a batch. Call it alone."
+)
 NEEDS_APPROVAL = "The tool was not called: the call needs an approval. Make it again, and that is asked for."
 
 
@@ -66,7 +79,9 @@ class Dispatch(Protocol):
 
     async def dispatch(
         self, scope: ToolScope, toolset: Toolset, call: ToolCall, payment: Payment
-    ) -> ToolResult | NeedsConnection | AnswersLater: ...
+    ) -> Outcome: ...
+
+    async def give_up_task(self, scope: ToolScope, state: dict[str, object]) -> None: ...
 
     async def connect_link(self, scope: ToolScope, connector: str, display_name: str) -> NeedsConnection: ...
 
@@ -149,8 +164,12 @@ class MultiExecute:
         result = await self._dispatch.dispatch(scope, Toolset({name: tool}), call, payment)
         if isinstance(result, NeedsConnection):
             return connection_required(asked.name, result)
-        if isinstance(result, AnswersLater):
+        if isinstance(result, TaskUnderWay):
+            await self._dispatch.give_up_task(scope, result.state)
+        if isinstance(result, TaskUnderWay | AnswersLater):
             return error_result(ANSWERS_LATER, {**result.record, "status": "answers_later"})
+        if isinstance(result, NeedsInput):
+            return error_result(ASKS_FIRST, {**result.record, "status": "input_required"})
         return result
 
     async def _not_there(self, scope: ToolScope, name: str, missing: Missing) -> ToolResult:

@@ -8,9 +8,9 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolSelection, error_result
+from broker.calls import NeedsConnection, NeedsInput, Outcome, ToolCall, ToolSelection, error_result
+from broker.direct_calls import settled, waits_for_answer
 from broker.metering import Payment
-from broker.routes import ONLY_IN_TURNS
 from gateway.mcp_server.connecting import Connecting
 from gateway.mcp_server.principal import Principal, principal_of
 from gateway.mcp_server.results import refusal, to_mcp
@@ -19,7 +19,6 @@ from kit.errors import HeddleError
 from kit.ids import new_id
 
 ALL_TOOLS = ToolSelection("tenant")
-Outcome = tuple[ToolResult | NeedsConnection | AnswersLater, int | None]
 
 
 class Calling:
@@ -41,16 +40,17 @@ class Calling:
         session = principal.session
         name = None if session is None else call_name(_session_id(ctx), ctx.request_id)
         try:
-            result, cost = await self._running.run(
+            outcome, cost = await self._running.run(
                 name, lambda called_off: self._dispatched(ctx, principal, params, called_off)
             )
         except HeddleError as error:
             return refusal(error)
+        result = await settled(self._broker, principal.tool_scope, outcome)
         if isinstance(result, NeedsConnection):
             opens_urls = session.opens_urls if session else _opens_urls(ctx)
             return self._connecting.ask(result, version, opens_urls=opens_urls)
-        if isinstance(result, AnswersLater):
-            result = error_result(ONLY_IN_TURNS, result.record)
+        if isinstance(result, NeedsInput):
+            result = error_result(waits_for_answer(result), result.record)
         return to_mcp(result, cost)
 
     async def _dispatched(
@@ -59,7 +59,7 @@ class Calling:
         principal: Principal,
         params: mcp_types.CallToolRequestParams,
         called_off: Callable[[], bool],
-    ) -> Outcome:
+    ) -> tuple[Outcome, int | None]:
         scope = principal.tool_scope
         toolset = await self._broker.toolset(scope, ALL_TOOLS)
         if params.name not in {**toolset.tools, **toolset.withheld}:

@@ -10,7 +10,7 @@ import httpx
 from sqlmodel import Session
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
+from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
 from broker.mcp_stdio import StdioServer
 from broker.metering import Payment
 from broker.server_store import NewServer
@@ -108,7 +108,7 @@ class Rig:
         result = await self.broker.dispatch(
             scope, toolset, ToolCall(new_id("call"), safe_name, dict(arguments or {}), created_at=7), free()
         )
-        assert not isinstance(result, AnswersLater)
+        assert isinstance(result, ToolResult | NeedsConnection)
         return result
 
     async def connect(

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
+from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
 from broker.mcp_stdio import StdioServer
 from broker.server_store import NewServer
 from connectors.catalog import Catalog
@@ -69,7 +69,7 @@ class Bench:
         assert safe_name is not None
         call = ToolCall(new_id("toolu"), safe_name, arguments or {}, iteration=1, created_at=7)
         result = await self.broker.dispatch(scope, toolset, call, free())
-        assert not isinstance(result, AnswersLater)
+        assert isinstance(result, ToolResult | NeedsConnection)
         return result
 
     async def result(self, name: str, arguments: dict[str, Any] | None = None) -> ToolResult:

@@ -9,7 +9,7 @@ import pytest
 from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget, McpUnavailable
 from broker.mcp_pool import McpPool
-from tests.broker.mcp_peers import Toolbox, toolbox
+from tests.broker.mcp_peers import Toolbox, call_tool, toolbox
 from tests.broker.rig import LOOPBACK
 
 
@@ -29,7 +29,7 @@ def at(box: Toolbox, credential: str) -> McpTarget:
 
 
 async def add(caller: McpCaller, target: McpTarget) -> None:
-    assert not (await caller.call_tool(target, "add", {"a": 1, "b": 1}, retry_safe=True)).is_error
+    assert not (await call_tool(caller, target, "add", {"a": 1, "b": 1}, retry_safe=True)).is_error
 
 
 async def test_the_least_recently_used_makes_room() -> None:
@@ -47,14 +47,14 @@ async def test_the_least_recently_used_makes_room() -> None:
 async def test_a_connection_in_use_does_not_make_room() -> None:
     async with toolbox() as box, pooled(max_connections=1) as (pool, caller):
         slow = asyncio.create_task(
-            caller.call_tool(at(box, "ada"), "slow", {"seconds": 0.3}, retry_safe=False)
+            call_tool(caller, at(box, "ada"), "slow", {"seconds": 0.3}, retry_safe=False)
         )
         while not box.calls:
             await asyncio.sleep(0.01)
         with pytest.raises(McpUnavailable, match="too many"):
             async with pool.lend(at(box, "bob")):
                 pass
-        refused = await caller.call_tool(at(box, "bob"), "add", {"a": 1, "b": 1}, retry_safe=True)
+        refused = await call_tool(caller, at(box, "bob"), "add", {"a": 1, "b": 1}, retry_safe=True)
         assert refused.is_error
         assert (await slow).output == {"result": "done"}
 
@@ -82,7 +82,7 @@ async def test_idle_connections_are_closed_and_busy_ones_kept() -> None:
     async with toolbox() as box, pooled(idle_s=0) as (pool, caller):
         await add(caller, at(box, "ada"))
         slow = asyncio.create_task(
-            caller.call_tool(at(box, "bob"), "slow", {"seconds": 0.3}, retry_safe=False)
+            call_tool(caller, at(box, "bob"), "slow", {"seconds": 0.3}, retry_safe=False)
         )
         while "slow" not in box.calls:
             await asyncio.sleep(0.01)
@@ -94,7 +94,7 @@ async def test_idle_connections_are_closed_and_busy_ones_kept() -> None:
 async def test_a_retired_connection_is_closed_after_its_last_call() -> None:
     async with toolbox() as box, pooled() as (pool, caller):
         slow = asyncio.create_task(
-            caller.call_tool(at(box, "ada"), "slow", {"seconds": 0.3}, retry_safe=False)
+            call_tool(caller, at(box, "ada"), "slow", {"seconds": 0.3}, retry_safe=False)
         )
         while not box.calls:
             await asyncio.sleep(0.01)
@@ -109,7 +109,7 @@ async def test_a_retired_connection_is_closed_after_its_last_call() -> None:
 async def test_closing_the_pool_ends_calls_that_run() -> None:
     async with toolbox() as box, pooled() as (pool, caller):
         slow = asyncio.create_task(
-            caller.call_tool(at(box, "ada"), "slow", {"seconds": 30}, retry_safe=False)
+            call_tool(caller, at(box, "ada"), "slow", {"seconds": 30}, retry_safe=False)
         )
         while not box.calls:
             await asyncio.sleep(0.01)

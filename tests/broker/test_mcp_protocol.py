@@ -12,7 +12,7 @@ from broker.mcp_changes import ListChanges
 from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
 from broker.trace_context import traceparent
-from tests.broker.mcp_peers import toolbox
+from tests.broker.mcp_peers import call_tool, toolbox
 from tests.broker.rig import LOOPBACK
 from tests.broker.scripted_server import MODERN, Rpc, Scripted, said, scripted
 
@@ -38,7 +38,7 @@ def caller(pool: McpPool) -> McpCaller:
 
 
 async def echo(caller: McpCaller, target: McpTarget, **options: object) -> str:
-    result = await caller.call_tool(target, "echo", {}, retry_safe=False, **options)  # type: ignore[arg-type]
+    result = await call_tool(caller, target, "echo", {}, retry_safe=False, **options)  # type: ignore[arg-type]
     return str(result.content[0]["text"])
 
 
@@ -137,7 +137,7 @@ def test_calls_of_one_turn_are_spans_of_one_trace() -> None:
 async def test_marked_arguments_are_mirrored_by_a_client_that_never_listed(caller: McpCaller) -> None:
     arguments = {"region": "nördlich", "where": {"zone": 7}}
     async with scripted() as server:
-        await caller.call_tool(server.target(), "echo", arguments, retry_safe=False, input_schema=REGION)
+        await call_tool(caller, server.target(), "echo", arguments, retry_safe=False, input_schema=REGION)
         [rpc] = server.calls()
     assert rpc.headers["mcp-param-zone"] == "7"
     assert rpc.headers["mcp-param-region"] == "=?base64?bsO2cmRsaWNo?="
@@ -153,14 +153,14 @@ async def test_a_header_mismatch_lists_again_and_sends_once_more(caller: McpCall
         server.on["tools/call"] = strict
         server.tools = [{"name": "echo", "inputSchema": REGION}]
         stale = {"type": "object"}
-        result = await caller.call_tool(
-            server.target(), "echo", {"region": "eu"}, retry_safe=False, input_schema=stale
+        result = await call_tool(
+            caller, server.target(), "echo", {"region": "eu"}, retry_safe=False, input_schema=stale
         )
         assert result.output == "eu"
         assert server.methods() == ["server/discover", "tools/call", "tools/list", "tools/call"]
         server.on["tools/call"] = lambda rpc: rpc.error(-32020, "header mismatch", status=400)
         server.seen.clear()
-        never = await caller.call_tool(server.target(), "echo", {"region": "eu"}, retry_safe=False)
+        never = await call_tool(caller, server.target(), "echo", {"region": "eu"}, retry_safe=False)
         assert never.is_error and "header mismatch" in never.content[0]["text"]
         assert len(server.calls()) == 2
 
@@ -195,12 +195,12 @@ async def test_a_server_that_announces_changes_is_listened_to_while_it_is_used()
     async with toolbox() as box:
         targets = [McpTarget((name, "tenant"), box.base_url) for name in ("first", "second")]
         for target in targets:
-            await caller.call_tool(target, "add", {"a": 1, "b": 1}, retry_safe=True)
+            await call_tool(caller, target, "add", {"a": 1, "b": 1}, retry_safe=True)
         async with asyncio.timeout(10):
             while "POST subscriptions/listen" not in box.methods:
                 await asyncio.sleep(0.01)
             while not heard:
-                await caller.call_tool(targets[0], "grow", {}, retry_safe=True)
+                await call_tool(caller, targets[0], "grow", {}, retry_safe=True)
                 await asyncio.sleep(0.05)
         assert set(heard) == {("first", "tenant")}
         assert box.methods.count("POST subscriptions/listen") == 1, "more listeners than there is room for"

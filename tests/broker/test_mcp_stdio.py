@@ -16,6 +16,7 @@ from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
 from broker.mcp_stdio import LOG_LINES_A_MINUTE, MAX_LINE_BYTES, Lines, Oversize, StdioServer
+from tests.broker.mcp_peers import call_tool
 from tests.broker.rig import LOOPBACK
 
 ROGUE = Path(__file__).parent / "stdio_rogue.py"
@@ -39,7 +40,7 @@ def rogue(mode: str, notes: Path | None = None, **env: str) -> McpTarget:
 
 
 async def go(caller: McpCaller, target: McpTarget) -> ToolResult:
-    return await caller.call_tool(target, "go", {}, retry_safe=False)
+    return await call_tool(caller, target, "go", {}, retry_safe=False)
 
 
 async def test_a_process_gets_its_own_environment_and_none_of_ours(

@@ -15,6 +15,7 @@ from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
 from broker.mcp_stdio import StdioServer
+from tests.broker.mcp_peers import call_tool
 from tests.broker.rig import LOOPBACK
 from tests.node_peers import NODE, node_modules
 
@@ -42,7 +43,7 @@ def module(name: str, *arguments: str) -> McpTarget:
 
 
 async def call(caller: McpCaller, target: McpTarget, name: str, **arguments: object) -> ToolResult:
-    return await caller.call_tool(target, name, arguments, retry_safe=False)
+    return await call_tool(caller, target, name, arguments, retry_safe=False)
 
 
 async def version_of(pool: McpPool, target: McpTarget) -> str:
@@ -66,7 +67,7 @@ async def test_the_memory_server_remembers_over_its_own_death(
     ]
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
-    graph = await caller.call_tool(target, "read_graph", {}, retry_safe=True)
+    graph = await call_tool(caller, target, "read_graph", {}, retry_safe=True)
     assert graph.output["entities"] == [ada], "structured content is the output"
     wrong = await call(caller, target, "create_entities", entities=7)
     assert wrong.is_error and "array" in wrong.content[0]["text"]

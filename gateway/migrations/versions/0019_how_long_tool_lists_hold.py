@@ -1,13 +1,13 @@
 """Tool lists of MCP servers: how long one holds, and whether it is the same for everybody
 
-Revision: 0019, after 0017
+Revision: 0019, after 0018
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
