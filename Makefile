@@ -62,6 +62,9 @@ bench: $(DEV)
 	$(BIN)/python -m bench.event_log
 	$(BIN)/python -m bench.context
 	$(BIN)/python -m bench.vault
+	$(BIN)/python -m bench.webhook_dispatch
+	$(BIN)/python -m bench.mcp_dispatch
+	$(BIN)/python -m bench.tool_schemas
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv

@@ -9,7 +9,10 @@ from kit.columns import big_int, json_column, reference
 
 
 class Tool(SQLModel, table=True):
-    """A webhook tool. Its signing secret is in the vault."""
+    """A tool that an account registered: a webhook (``webhook_url``, its signing secret in the vault, and
+    after a rotation the old one as well, which is good until ``old_secret_until``), or a built-in
+    (``provider``, ``auth_mode``, and its configuration, of which the secrets are in the vault). What a
+    ``trusted`` tool says is not marked as data for the model."""
 
     __tablename__ = "tool"
     __table_args__ = (UniqueConstraint("account_id", "name"),)
@@ -20,18 +23,29 @@ class Tool(SQLModel, table=True):
     kind: str
     description: str
     input_schema: dict[str, Any] = Field(sa_column=json_column())
-    webhook_url: str
+    webhook_url: str | None = None
     timeout_ms: int
     idempotent: bool = False
     approval: str = "never"
-    secret_id: str
+    trusted: bool = False
+    secret_id: str | None = None
+    old_secret_id: str | None = None
+    old_secret_until: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    provider: str | None = None
+    auth_mode: str | None = None
+    config: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    secret_config: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
+    """The names of the configured values that are in the vault."""
+    config_secret_id: str | None = None
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
 
 
 class McpServer(SQLModel, table=True):
     """An MCP server. ``tenant``: the developer's own credentials for everybody; ``per_user``: each end
-    user's own connection."""
+    user's own connection. ``shared_tools``: the developer says that its tools are the same for all of them;
+    ``tools_public``: the server says so, or lists them without credentials; ``tools_ttl_ms``: how long it
+    says that its list holds."""
 
     __tablename__ = "mcp_server"
     __table_args__ = (UniqueConstraint("account_id", "name"),)
@@ -50,9 +64,17 @@ class McpServer(SQLModel, table=True):
     pin: bool = False
     """Its tools are used only with the definitions that were approved."""
     allow_sampling: bool = False
+    shared_tools: bool = False
+    tools_public: bool = False
+    tools_ttl_ms: int | None = Field(default=None, sa_column=big_int(nullable=True))
     discovered_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
+
+    @property
+    def has_shared_tools(self) -> bool:
+        """Whether the tools that are stored may be shown to every end user of the account."""
+        return self.auth_mode == "tenant" or self.shared_tools or self.tools_public
 
 
 class McpTool(SQLModel, table=True):

@@ -5,16 +5,21 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.calls import ToolCall, ToolResult
-from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
-from broker.mcp_connection import McpTarget, StdioServer
+from broker.calls import NeedsInput, TaskUnderWay, ToolCall, ToolResult
+from broker.mcp_call import McpCaller
+from broker.mcp_connection import McpTarget
+from broker.mcp_exchange import McpToolCall
+from broker.mcp_failures import Denied, McpCallFailed
 from broker.mcp_listing import ListedTool
+from broker.mcp_stdio import StdioServer
 from broker.tool import BoundTool, CallContext
+from broker.trace_context import traceparent
 from kit.errors import UpstreamUnavailable
 
 logger = logging.getLogger("heddle.broker")
 
 LISTED_FOR_S = 300.0
+ASK_AGAIN_S = 15.0
 
 
 class OperatorServers:
@@ -35,6 +40,13 @@ class OperatorServers:
     def names(self) -> frozenset[str]:
         return frozenset(self._targets)
 
+    def list_changed(self, server_id: str) -> None:
+        """A server says that its list changed; that is believed once in a while."""
+        name = server_id.removeprefix("operator:")
+        listed_at, tools = self._listed.get(name, (0.0, []))
+        if tools and asyncio.get_running_loop().time() - listed_at > ASK_AGAIN_S:
+            del self._listed[name]
+
     async def tools(self, name: str) -> list[BoundTool]:
         """The tools of one server. Raises UpstreamUnavailable."""
         now = asyncio.get_running_loop().time()
@@ -44,7 +56,7 @@ class OperatorServers:
         target = self._targets[name]
         try:
             listing = await self._caller.list_tools(target)
-        except (McpCallFailed, Unauthorized) as failure:
+        except (McpCallFailed, Denied) as failure:
             logger.warning("the operator's MCP server %s cannot be used: %s", name, failure)
             raise UpstreamUnavailable(f"the MCP server {name} cannot be used at the moment") from None
         tools = [self._bind(name, target, tool) for tool in listing.tools]
@@ -58,9 +70,10 @@ class OperatorServers:
             tool.description,
             tool.input_schema,
             tool.retry_safe,
-            _OperatorTool(self._caller, target, tool.name, tool.retry_safe),
+            _OperatorTool(self._caller, target, server_name, tool),
             server_names=frozenset({server_name}),
             is_operators=True,
+            details=tool.details,
         )
 
     def _tell_of_unlisted(self, name: str, listed: set[str]) -> None:
@@ -74,17 +87,19 @@ class OperatorServers:
 class _OperatorTool:
     caller: McpCaller
     target: McpTarget
-    name: str
-    retry_safe: bool
+    server: str
+    tool: ListedTool
 
-    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | NeedsInput | TaskUnderWay:
+        what = McpToolCall(
+            self.server,
+            self.tool.name,
+            call.input,
+            self.tool.retry_safe,
+            input_schema=self.tool.input_schema,
+            traceparent=traceparent(context.scope, call),
+        )
         try:
-            return await self.caller.call_tool(
-                self.target,
-                self.name,
-                call.input,
-                retry_safe=self.retry_safe,
-                on_progress=context.on_progress,
-            )
-        except Unauthorized:  # cannot come from a process that is asked over its own pipes
+            return await self.caller.call_tool(self.target, what, context)
+        except Denied:  # cannot come from a process that is asked over its own pipes
             raise AssertionError("a stdio server has no HTTP status") from None

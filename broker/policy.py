@@ -22,6 +22,8 @@ class ToolPolicy:
     approval: Approval = "never"
     timeout_ms: int | None = None
     idempotent: bool | None = None
+    trusted: bool = False
+    """What it says is not marked as data for the model."""
 
 
 def as_approval(stored: str) -> Approval:

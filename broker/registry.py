@@ -1,8 +1,11 @@
-"""The developer's webhook tools: create, read, change, delete. Secrets stay in the vault."""
+"""The tools that developers register: webhooks are created here, all are read and deleted. Secrets stay in
+the vault. Who watches an account's tools is told of changes by its id."""
 
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, func, select
 
 from broker.models import Tool
 from broker.namespace import claim_name
@@ -10,11 +13,23 @@ from broker.signing import new_secret
 from broker.webhook import WebhookTarget
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import NotFound
+from kit.errors import InvalidRequest, NotFound
 from kit.ids import new_id
-from vault.store import Vault
+from kit.writer import touch
+from vault.store import SecretNotFound, Vault
 
 PURPOSE = "webhook_secret"
+_TOOLS: Any = Tool.__table__  # type: ignore[attr-defined]
+_TARGET = select_columns(
+    _TOOLS.c.name,
+    _TOOLS.c.webhook_url,
+    _TOOLS.c.timeout_ms,
+    _TOOLS.c.idempotent,
+    _TOOLS.c.secret_id,
+    _TOOLS.c.old_secret_id,
+    _TOOLS.c.old_secret_until,
+).where(_TOOLS.c.id == bindparam("tool"), _TOOLS.c.account_id == bindparam("account"))
+"""Made once, and read as columns: the row as an object is a good part of what a call costs."""
 
 
 class ToolRegistry:
@@ -45,6 +60,7 @@ class ToolRegistry:
                 **columns,
             )
             session.add(tool)
+            touch(session, account_id)
             return tool
 
         return await self._db.write(write), secret
@@ -67,6 +83,15 @@ class ToolRegistry:
         query = select(Tool).where(Tool.account_id == account_id).order_by(col(Tool.name))
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
+
+    async def version(self, account_id: str) -> list[str]:
+        """Something that changes when a tool of the account is added, changed or removed."""
+        changed = col(Tool.updated_at)
+        query = select(func.count(), func.sum(changed), func.max(changed)).where(
+            Tool.account_id == account_id
+        )
+        async with self._db.session() as session:
+            return [str(value) for value in (await session.exec(query)).one()]
 
     async def get(self, account_id: str, tool_id: str) -> Tool:
         """Raises NotFound."""
@@ -92,6 +117,7 @@ class ToolRegistry:
                 setattr(row, name, value)
             row.updated_at = self._clock.now_ms()
             session.add(row)
+            touch(session, account_id)
             return row
 
         return await self._db.write(write)
@@ -99,37 +125,70 @@ class ToolRegistry:
     async def delete(self, account_id: str, tool_id: str) -> None:
         def write(session: Session) -> None:
             row = self._own(session, account_id, tool_id)
-            self._vault.forget(session, row.secret_id)
+            secrets = (row.secret_id, row.old_secret_id, row.config_secret_id)
+            self._vault.forget(session, *filter(None, secrets))
             session.delete(row)
+            touch(session, account_id)
 
         await self._db.write(write)
 
-    async def rotate_secret(self, account_id: str, tool_id: str) -> str:
-        """A new signing secret in place of the old one; returns it once. Raises NotFound."""
+    async def rotate_secret(self, account_id: str, tool_id: str, *, overlap_s: int) -> tuple[str, int | None]:
+        """A new signing secret; returns it once, and until when (Unix milliseconds) the one before it is good
+        as well: for ``overlap_s``, or not at all. There are never more than two. Raises NotFound,
+        InvalidRequest for a tool that has none."""
         secret = new_secret()
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> int | None:
             row = self._own(session, account_id, tool_id)
-            self._vault.replace(
-                session,
-                row.secret_id,
-                account_id=account_id,
-                owner=tool_id,
-                purpose=PURPOSE,
-                plaintext=secret.encode(),
+            if row.secret_id is None:
+                raise InvalidRequest(f"the tool {row.name} is a built-in: it has no signing secret")
+            if row.old_secret_id is not None:
+                self._vault.forget(session, row.old_secret_id)
+            row.old_secret_id, row.old_secret_until = None, None
+            if overlap_s:
+                row.old_secret_id = row.secret_id
+                row.old_secret_until = self._clock.now_ms() + overlap_s * 1000
+            else:
+                self._vault.forget(session, row.secret_id)
+            row.secret_id = self._vault.seal(
+                session, account_id=account_id, owner=tool_id, purpose=PURPOSE, plaintext=secret.encode()
             )
+            session.add(row)
+            return row.old_secret_until
 
-        await self._db.write(write)
-        return secret
+        return secret, await self._db.write(write)
 
     async def target(self, tool: Tool) -> WebhookTarget:
-        """A tool with its secret opened, for the length of one call."""
-        secret = await self._vault.open(
-            tool.secret_id, account_id=tool.account_id, owner=tool.id, purpose=PURPOSE
-        )
-        return WebhookTarget(
-            tool.id, tool.name, tool.webhook_url, tool.timeout_ms, tool.idempotent, secret.decode()
-        )
+        """A tool as it is now, with its secrets opened, for the length of one call. Raises NotFound."""
+        async with self._db.snapshot() as session:
+            connection = await session.connection()
+            asked = {"tool": tool.id, "account": tool.account_id}
+            row = (await connection.execute(_TARGET, asked)).first()
+            if row is None:
+                raise NotFound("it was deleted meanwhile", code="gone")
+            opened = await self._vault.opened(
+                session, account_id=tool.account_id, owner=tool.id, purpose=PURPOSE
+            )
+        name, url, timeout_ms, idempotent, secret_id, old_id, old_until = row
+        if old_id is not None and old_until <= self._clock.now_ms():
+            await self._forget_old_secret(tool.id, old_id)
+            old_id = None
+        if secret_id not in opened:
+            raise SecretNotFound(secret_id)
+        old = opened[old_id].decode() if old_id in opened else None
+        return WebhookTarget(tool.id, name, url, timeout_ms, idempotent, opened[secret_id].decode(), old)
+
+    async def _forget_old_secret(self, tool_id: str, secret_id: str) -> None:
+        """The overlap is over."""
+
+        def write(session: Session) -> None:
+            row = session.get(Tool, tool_id)
+            if row is not None and row.old_secret_id == secret_id:
+                row.old_secret_id, row.old_secret_until = None, None
+                session.add(row)
+                self._vault.forget(session, secret_id)
+
+        await self._db.write(write)
 
     @staticmethod
     def _own(session: Session, account_id: str, tool_id: str) -> Tool:

@@ -1,25 +1,22 @@
 """Which tools there are for whom: from what a turn asks for to the toolset it works with."""
 
 import asyncio
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from broker.calls import NeedsConnection, ToolScope, ToolSelection
+from broker.end_user import end_user_of
 from broker.models import McpServer, Tool
 from broker.operator_servers import OperatorServers
 from broker.registry import ToolRegistry
+from broker.server_access import connector_of
 from broker.server_store import PER_USER
-from broker.servers import McpServers
+from broker.servers import DISCOVERY_WAIT_S, McpServers
 from broker.tool import BoundTool
 from broker.toolset import Toolset
 from connectors.connect import ConnectSessions
 from connectors.credentials import ConnectionRequired
 from kit.errors import HeddleError, InvalidRequest
-
-logger = logging.getLogger("heddle.broker")
-
-DISCOVERY_WAIT_S = 5.0
 
 
 class RegisteredKind(Protocol):
@@ -56,36 +53,51 @@ class ToolResolver:
         registered = await self._registry.all(scope.account_id)
         servers = await self._servers.store.all(scope.account_id)
         if selection.mode == "tenant":
-            return Toolset.build(await self._all(scope, registered, servers))
+            every = await self._all(scope, registered, servers)
+            return Toolset.build([tool for tool in every if tool.for_models])
         bound: list[BoundTool] = []
         required: dict[str, NeedsConnection] = {}
         for wanted in selection.tools:
-            row = next((row for row in registered if wanted in {row.id, row.name}), None)
-            if row is not None:
-                bound.append(self._bind(row))
-                continue
-            server_name, _, tool_name = wanted.partition("/")
-            server = next((row for row in servers if server_name in {row.id, row.name}), None)
-            if server is None and server_name not in self._operator.names:
-                raise _unknown(wanted)
             try:
-                tools = await self._named(scope, server_name, server)
+                bound += await self._meant(
+                    scope, wanted, registered, servers, for_models=selection.for_models
+                )
             except ConnectionRequired as need:
-                assert server is not None
-                required[need.connector] = await self.connect_link(scope, need.connector, server.name)
-                continue
-            chosen = [
-                tool for tool in tools if not tool_name or tool.display_name.partition("/")[2] == tool_name
-            ]
-            if not chosen and tool_name:
-                raise _unknown(wanted)
-            bound += chosen
+                server_name = next(row.name for row in servers if connector_of(row) == need.connector)
+                required[need.connector] = await self.connect_link(
+                    scope, need.connector, server_name, scopes=need.scopes
+                )
         return Toolset.build(bound, tuple(required.values()))
 
-    async def connect_link(self, scope: ToolScope, connector: str, display_name: str) -> NeedsConnection:
+    async def named(
+        self, scope: ToolScope, names: Sequence[str]
+    ) -> dict[str, list[BoundTool] | HeddleError | TimeoutError]:
+        """What each name means: tools, or why it means none (ConnectionRequired among others)."""
+        registered = await self._registry.all(scope.account_id)
+        servers = await self._servers.store.all(scope.account_id)
+
+        async def one(name: str) -> list[BoundTool] | HeddleError | TimeoutError:
+            try:
+                async with asyncio.timeout(DISCOVERY_WAIT_S):
+                    return await self._meant(scope, name, registered, servers)
+            except (HeddleError, TimeoutError) as problem:
+                return problem
+
+        distinct = list(dict.fromkeys(names))
+        return dict(zip(distinct, await asyncio.gather(*map(one, distinct)), strict=True))
+
+    async def registered(self, account_id: str) -> list[tuple[BoundTool, str]]:
+        """The tools that an account has registered itself, each with its kind."""
+        return [(self._bind(row), row.kind) for row in await self._registry.all(account_id)]
+
+    async def connect_link(
+        self, scope: ToolScope, connector: str, display_name: str, *, scopes: Sequence[str] = ()
+    ) -> NeedsConnection:
         """A link by which the scope's end user connects an account. Raises InvalidRequest, NotFound."""
         assert scope.end_user_id is not None
-        link = await self._connect_sessions.create(scope.account_id, connector, scope.end_user_id)
+        link = await self._connect_sessions.create(
+            scope.account_id, connector, scope.end_user_id, scopes=list(scopes) or None
+        )
         return NeedsConnection(connector, display_name, link.connect_url, link.expires_at)
 
     async def operator_tools(self) -> dict[str, list[BoundTool]]:
@@ -101,21 +113,49 @@ class ToolResolver:
         names = sorted(self._operator.names)
         return dict(zip(names, await asyncio.gather(*map(tools, names)), strict=True))
 
+    async def _meant(
+        self,
+        scope: ToolScope,
+        wanted: str,
+        registered: list[Tool],
+        servers: list[McpServer],
+        *,
+        for_models: bool = True,
+    ) -> list[BoundTool]:
+        """Raises InvalidRequest if there is no such tool, or none ``for_models``; ConnectionRequired,
+        UpstreamFailed."""
+        row = next((row for row in registered if wanted in {row.id, row.name}), None)
+        if row is not None:
+            if row.auth_mode == PER_USER:
+                end_user_of(scope, f"the tool {row.name} acts")
+            return [self._bind(row)]
+        server_name, _, tool_name = wanted.partition("/")
+        server = next((row for row in servers if server_name in {row.id, row.name}), None)
+        if server is None and server_name not in self._operator.names:
+            raise _unknown(wanted)
+        tools = await self._named(scope, server_name, server)
+        chosen = [
+            tool
+            for tool in tools
+            if (not tool_name or tool.display_name.partition("/")[2] == tool_name)
+            and (tool.for_models or not for_models)
+        ]
+        if not chosen and tool_name:
+            raise _unknown(wanted)
+        return chosen
+
     def _bind(self, row: Tool) -> BoundTool:
         return self._kinds[row.kind].bind(row)
 
     async def _all(
         self, scope: ToolScope, registered: list[Tool], servers: list[McpServer]
     ) -> list[BoundTool]:
-        bound = [self._bind(row) for row in registered]
-        for server in servers:
-            if scope.end_user_id is None and server.auth_mode == PER_USER:
-                continue
-            try:
-                async with asyncio.timeout(DISCOVERY_WAIT_S):
-                    bound += await self._of_server(scope, server)
-            except (HeddleError, TimeoutError) as problem:
-                logger.info("MCP server %s is left out of a turn: %s", server.id, type(problem).__name__)
+        nobody = scope.end_user_id is None
+        bound = [self._bind(row) for row in registered if not (nobody and row.auth_mode == PER_USER)]
+        usable = [server for server in servers if not (nobody and server.auth_mode == PER_USER)]
+        seen = await asyncio.gather(*(self._servers.tools_seen_by(server, scope) for server in usable))
+        for server, tools in zip(usable, seen, strict=True):
+            bound += self._servers.bind(server, tools)
         own = {server.name for server in servers}
         for name in sorted(self._operator.names - own):
             try:
@@ -130,11 +170,8 @@ class ToolResolver:
         return await self._operator.tools(name)
 
     async def _of_server(self, scope: ToolScope, server: McpServer) -> list[BoundTool]:
-        """Discovers them if no end user has connected before. Raises ConnectionRequired."""
-        self._servers.require_end_user(server, scope)
-        if server.discovered_at is None:
-            await self._servers.refresh(server, scope)
-        return self._servers.bind(server, await self._servers.tools(server))
+        """Raises ConnectionRequired if they cannot be known before this end user has connected."""
+        return self._servers.bind(server, await self._servers.tools_for(server, scope))
 
 
 def _unknown(name: str) -> InvalidRequest:

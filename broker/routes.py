@@ -1,38 +1,48 @@
 """Tools and MCP servers over HTTP."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolScope, ToolSelection, error_result
+from broker.calls import (
+    AnswersLater,
+    ToolCall,
+    ToolScope,
+    error_result,
+)
+from broker.direct_calls import ONLY_IN_TURNS, called, connection_required
+from broker.exchange import Exchange
 from broker.metering import Payment
+from broker.models import McpServer, McpTool
 from broker.schemas import (
     ApproveTools,
     CallTool,
     CreateServer,
     CreateTool,
+    EditTool,
+    RotateSecret,
     ServerPolicy,
     TestTool,
-    ToolFields,
     render_operator_server,
     render_server,
     render_tool,
 )
 from broker.server_store import PER_USER, NewServer
-from broker.tool import BoundTool
-from broker.webhook import Exchange
+from broker.servers import McpServers
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.config_values import check_values
+from connectors.credentials import ConnectionRequired
 from connectors.url_template import BadUrlValue
-from kit.caller import Admin, Standard
+from kit.caller import Admin, Caller, Standard
 from kit.errors import Conflict, InvalidRequest, NotFound
 from kit.ids import new_id
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
-ONLY_IN_TURNS = "The tool answers later, and only a thread's turn can wait for that."
 
 
 def tool_routes(broker: Broker) -> APIRouter:
@@ -41,8 +51,15 @@ def tool_routes(broker: Broker) -> APIRouter:
 
     @router.post("", status_code=201)
     async def create_tool(body: CreateTool, caller: Admin) -> dict[str, Any]:
+        if body.webhook_url is None:
+            assert body.provider is not None
+            columns = body.columns(chosen=True)
+            tool = await broker.builtins.create(
+                caller.account_id, body.provider, columns, auth_mode=body.auth_mode, config=body.config
+            )
+            return render_tool(tool)
         broker.policy.check_url(body.webhook_url, param="webhook_url")
-        tool, secret = await registry.create(caller.account_id, body.model_dump())
+        tool, secret = await registry.create(caller.account_id, body.columns(chosen=False))
         return {**render_tool(tool), "secret": secret}
 
     @router.get("")
@@ -55,47 +72,40 @@ def tool_routes(broker: Broker) -> APIRouter:
         return {**answer, "tools": answer["data"]}
 
     @router.post("/call")
-    async def call_tool(
-        body: CallTool, caller: Standard, request: Request, response: Response
-    ) -> dict[str, Any]:
+    async def call_tool(body: CallTool, caller: Standard, request: Request) -> Response:
         end_user_id = caller.acting_for(body.end_user_id)
         scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
-        toolset = await broker.toolset(scope, ToolSelection("explicit", (body.name,)))
-        safe_name = toolset.find_display(body.name) or next(iter(toolset.tools), None)
-        if toolset.required or safe_name is None or len(toolset.tools) > 1:
-            if toolset.required:
-                raise _connection_required(toolset.required[0])
-            if not toolset.tools and toolset.withheld:
-                raise _withheld(next(iter(toolset.withheld.values())))
-            raise InvalidRequest("name: expected one tool, such as server/tool", param="name")
-        call = ToolCall(new_id("call"), safe_name, body.input, created_at=broker.clock.now_ms())
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
-        result, nanos = await broker.call(scope, toolset, call, payment)
-        if isinstance(result, NeedsConnection):
-            raise _connection_required(result)
-        if isinstance(result, AnswersLater):
-            result = error_result(ONLY_IN_TURNS, result.record)
+        result, nanos = await called(broker, scope, body.name, body.input, payment)
         cost = {} if nanos is None else {"cost_micros": micros(nanos)}
-        if nanos is not None:
-            response.headers["x-heddle-cost-micros"] = str(micros(nanos))
-        return {
+        answer = {
             "tool": body.name,
-            "output": result.output,
+            "output": result.whole_output,
             "is_error": result.is_error,
             "content": result.content,
             "dispatch": result.record,
+            **({} if result.for_client is None else {"mcp": {"result": result.for_client}}),
             **cost,
         }
+        headers = {} if nanos is None else {"x-heddle-cost-micros": str(micros(nanos))}
+        return Response(msgspec.json.encode(answer), headers=headers, media_type="application/json")
 
     @router.get("/{tool_id}")
     async def get_tool(tool_id: str, caller: Standard) -> dict[str, Any]:
         return render_tool(await registry.get(caller.account_id, tool_id))
 
     @router.patch("/{tool_id}")
-    async def edit_tool(tool_id: str, body: ToolFields, caller: Admin) -> dict[str, Any]:
+    async def edit_tool(tool_id: str, body: EditTool, caller: Admin) -> dict[str, Any]:
         if body.webhook_url is not None:
             broker.policy.check_url(body.webhook_url, param="webhook_url")
-        changes = body.model_dump(exclude_none=True)
+        changes = body.model_dump(exclude_none=True, exclude={"config", "provider", "auth_mode"})
+        row = await registry.get(caller.account_id, tool_id)
+        if row.provider is not None:
+            if body.webhook_url is not None:
+                raise InvalidRequest("webhook_url: a built-in tool has none", param="webhook_url")
+            return render_tool(await broker.builtins.edit(row, changes, body.config))
+        if body.config is not None:
+            raise InvalidRequest("config: only built-in tools have one", param="config")
         return render_tool(await registry.edit(caller.account_id, tool_id, changes))
 
     @router.delete("/{tool_id}")
@@ -104,31 +114,31 @@ def tool_routes(broker: Broker) -> APIRouter:
         return {"id": tool_id, "object": "tool.deleted", "deleted": True}
 
     @router.post("/{tool_id}/rotate-secret")
-    async def rotate_secret(tool_id: str, caller: Admin) -> dict[str, Any]:
-        return {"id": tool_id, "secret": await registry.rotate_secret(caller.account_id, tool_id)}
+    async def rotate_secret(tool_id: str, caller: Admin, body: RotateSecret | None = None) -> dict[str, Any]:
+        overlap_s = (body or RotateSecret()).overlap_s
+        secret, until = await registry.rotate_secret(caller.account_id, tool_id, overlap_s=overlap_s)
+        return {"id": tool_id, "secret": secret, "rotation_overlap_until": until}
 
     @router.post("/{tool_id}/test")
-    async def test_tool(tool_id: str, body: TestTool, caller: Admin) -> dict[str, Any]:
+    async def test_tool(tool_id: str, body: TestTool, caller: Admin, request: Request) -> dict[str, Any]:
         tool = await registry.get(caller.account_id, tool_id)
         exchange = Exchange()
         call = ToolCall(new_id("test"), tool.name, body.input, created_at=broker.clock.now_ms())
         scope = ToolScope(caller.account_id, body.end_user_id)
+        if tool.provider is not None:
+            payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
+            tried, _ = await called(broker, scope, tool.name, body.input, payment)
+            shown = {"output": tried.output, "is_error": tried.is_error, "dispatch": tried.record}
+            return {**shown, "request": None, "response": None}
         invalid = broker.check_arguments(tool.name, tool.input_schema, call)
-        result = invalid or await broker.webhooks.call(
-            await registry.target(tool), scope, call, exchange=exchange, max_attempts=1
-        )
+        result = invalid or await broker.webhooks.test(await registry.target(tool), scope, call, exchange)
         if isinstance(result, AnswersLater):
             result = error_result(ONLY_IN_TURNS, result.record)
         return {
             "output": result.output,
             "is_error": result.is_error,
             "dispatch": result.record,
-            "request": None
-            if exchange.request_body is None
-            else {"headers": exchange.request_headers, "body": exchange.request_body},
-            "response": None
-            if exchange.status is None
-            else {"status": exchange.status, "body": exchange.response_body},
+            **exchange.as_json(),
         }
 
     return router
@@ -150,7 +160,8 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     async def list_servers(caller: Standard) -> dict[str, Any]:
         rows = await servers.store.all(caller.account_id)
         tools = await servers.store.tools(*(row.id for row in rows))
-        data = [render_server(row, tools[row.id]) for row in rows]
+        visible = await asyncio.gather(*(_visible(servers, row, tools[row.id], caller) for row in rows))
+        data = [render_server(row, seen) for row, seen in zip(rows, visible, strict=True)]
         own, price_of = {row.name for row in rows}, await broker.prices(caller.account_id)
         operators = [
             render_operator_server(name, offered, price_of)
@@ -163,7 +174,7 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     @router.get("/mcp-servers/{server_id}")
     async def get_server(server_id: str, caller: Standard) -> dict[str, Any]:
         row = await servers.store.get(caller.account_id, server_id)
-        return render_server(row, await servers.tools(row))
+        return render_server(row, await _visible(servers, row, await servers.tools(row), caller))
 
     @router.patch("/mcp-servers/{server_id}")
     async def edit_server(server_id: str, body: ServerPolicy, caller: Admin) -> dict[str, Any]:
@@ -179,6 +190,18 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     async def approve_tools(server_id: str, body: ApproveTools, caller: Admin) -> dict[str, Any]:
         row = await servers.store.get(caller.account_id, server_id)
         return {"id": row.id, "approved": await servers.store.approve(row, body.definitions)}
+
+    @router.get("/mcp-servers/{server_id}/resources")
+    async def read_resource(
+        server_id: str, uri: str, caller: Standard, end_user_id: str | None = None
+    ) -> dict[str, Any]:
+        scope = ToolScope(caller.account_id, caller.acting_for(end_user_id))
+        try:
+            return await broker.interfaces.read(scope, server_id, uri)
+        except ConnectionRequired as need:
+            raise connection_required(
+                await broker.connect_link(scope, need.connector, need.connector)
+            ) from None
 
     @router.delete("/mcp-servers/{server_id}")
     async def delete_server(server_id: str, caller: Admin) -> dict[str, Any]:
@@ -211,6 +234,15 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
         return {"object": "list", "data": data, "has_more": False, "next_cursor": None}
 
     return router
+
+
+async def _visible(
+    servers: McpServers, server: McpServer, tools: list[McpTool], caller: Caller
+) -> list[McpTool]:
+    """A key that is bound to an end user sees that user's own tools, never what may be another one's."""
+    if caller.end_user_id is None or server.has_shared_tools:
+        return tools
+    return await servers.tools_seen_by(server, ToolScope(caller.account_id, caller.end_user_id))
 
 
 def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
@@ -260,19 +292,3 @@ def _render_entry(entry: CatalogEntry) -> dict[str, Any]:
         "config_schema": entry.config_schema,
         "docs_url": entry.docs_url,
     }
-
-
-def _withheld(tool: BoundTool) -> Conflict:
-    return Conflict(f"the tool {tool.display_name} cannot be used: {tool.withheld}", code="tool_changed")
-
-
-def _connection_required(need: NeedsConnection) -> Conflict:
-    return Conflict(
-        f"the end user must connect {need.display_name} first",
-        code="connection_required",
-        details={
-            "connector": need.connector,
-            "connect_url": need.connect_url,
-            "expires_at": need.expires_at,
-        },
-    )

@@ -5,6 +5,7 @@ bytes of schema would keep the process busy for years. The count follows every b
 cut short) and remembers each pair of schema and value, so counting is cheap where checking would not be.
 """
 
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,17 +46,60 @@ def check_references(schema: dict[str, Any]) -> None:
         pending.extend((value, False) for value in node.values())
 
 
-def check_cost(schema: dict[str, Any], value: Any) -> None:
-    """Raises TooCostly if checking ``value`` could take more than a million steps."""
+def weight_of(schema: dict[str, Any]) -> int | None:
+    """How many schemas are tried on one value at most, with every reference put in place; None if that has no
+    end, or is more than a million. A value of n parts takes no more steps than n times as many."""
+    try:
+        return _Weight(schema).of(schema)
+    except (TooCostly, RecursionError):
+        return None
+
+
+def check_cost(schema: dict[str, Any], value: Any, weight: int | None = None) -> None:
+    """Raises TooCostly if checking ``value`` could take more than a million steps. They are counted only
+    where the schema's ``weight`` does not rule that out."""
+    if weight is not None and weight * _parts(value) <= MAX_STEPS:
+        return
     if _Count(schema).steps(schema, value) > MAX_STEPS:
         raise TooCostly("the arguments are too large or too deeply nested to be checked against the schema")
 
 
+def _parts(value: Any) -> int:
+    """How many values there are in a value, itself included. Raises RecursionError."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_parts, value.values()))
+    return 1 + sum(map(_parts, value)) if isinstance(value, list) else 1
+
+
+class _Weight:
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._references = _References(root)
+        self._known: dict[int, int | None] = {}
+
+    def of(self, node: Any) -> int:
+        """Of whatever stands in a schema, keywords' values included. Raises TooCostly."""
+        if not isinstance(node, dict | list):
+            return 0
+        known = self._known.get(id(node), 0)
+        if known is None:
+            raise TooCostly("a schema refers to itself")
+        if known:
+            return known
+        self._known[id(node)] = None  # until it is known: a reference back to here has no end
+        total = 1 + sum(map(self.of, node.values() if isinstance(node, dict) else node))
+        if isinstance(node, dict):
+            targets = [node[name] for name in _REFERENCES if isinstance(node.get(name), str)]
+            total += sum(self.of(self._references.target(target)) for target in targets)
+        if total > MAX_STEPS:
+            raise TooCostly("a schema doubles too often")
+        self._known[id(node)] = total
+        return total
+
+
 class _Count:
     def __init__(self, root: dict[str, Any]) -> None:
-        self._root = root
+        self._references = _References(root)
         self._known: dict[tuple[int, int], int] = {}
-        self._targets: dict[str, Any] = {}
 
     def steps(self, schema: Any, value: Any) -> int:
         if not isinstance(schema, dict):
@@ -81,7 +125,7 @@ class _Count:
         inner += _dict(schema.get("dependentSchemas")).values()
         for name in _REFERENCES:
             if isinstance(schema.get(name), str):
-                inner.append(self._target(schema[name]))
+                inner.append(self._references.target(schema[name]))
         return sum(self.steps(branch, value) for branch in inner)
 
     def _properties(self, schema: dict[str, Any], value: dict[str, Any]) -> int:
@@ -97,16 +141,40 @@ class _Count:
         every = [schema[name] for name in _EVERY_ITEM if name in schema]
         return total + sum(self.steps(branch, item) for branch in every for item in value)
 
-    def _target(self, reference: str) -> Any:
-        if reference not in self._targets:
-            self._targets[reference] = _resolve(self._root, reference.removeprefix("#"))
-        return self._targets[reference]
+
+class _References:
+    """What the references of a schema name; each is looked for once."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._root = root
+        self._targets: dict[str, Any] = {}
+
+    def target(self, reference: str) -> Any:
+        fragment = reference.removeprefix("#")
+        if fragment and not fragment.startswith("/"):
+            return self._anchors.get(fragment)
+        if fragment not in self._targets:
+            self._targets[fragment] = _resolve(self._root, fragment)
+        return self._targets[fragment]
+
+    @cached_property
+    def _anchors(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        pending: list[Any] = [self._root]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, dict):
+                for name in ("$anchor", "$dynamicAnchor"):
+                    if isinstance(node.get(name), str):
+                        found[node[name]] = node
+                pending.extend(node.values())
+            elif isinstance(node, list):
+                pending.extend(node)
+        return found
 
 
 def _resolve(root: dict[str, Any], fragment: str) -> Any:
-    """What a JSON pointer (RFC 6901) or an anchor names; None if nothing."""
-    if fragment and not fragment.startswith("/"):
-        return _anchored(root, fragment)
+    """What a JSON pointer (RFC 6901) names; None if nothing."""
     node: Any = root
     for part in unquote(fragment).split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
@@ -117,19 +185,6 @@ def _resolve(root: dict[str, Any], fragment: str) -> Any:
         else:
             return None
     return node
-
-
-def _anchored(root: dict[str, Any], anchor: str) -> Any:
-    pending: list[Any] = [root]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, dict):
-            if anchor in (node.get("$anchor"), node.get("$dynamicAnchor")):
-                return node
-            pending.extend(node.values())
-        elif isinstance(node, list):
-            pending.extend(node)
-    return None
 
 
 def _list(value: Any) -> list[Any]:

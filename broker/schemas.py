@@ -5,22 +5,34 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from broker.builtins.catalog import known as known_builtin
 from broker.metering import PriceOf
 from broker.models import McpServer, McpTool, Tool
 from broker.names import MODEL_NAME, SERVER_NAME
 from broker.policy import Approval, allowed, as_approval, policy_of
 from broker.schema import check_schema
 from broker.tool import BoundTool
-from kit.errors import InvalidRequest, Unsupported
+from kit.errors import InvalidRequest
 from kit.money import usd_text
 from kit.request_body import RequestBody
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, section 5.6.2
-OWN_HEADERS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
+OWN_HEADERS = {
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+}
 MAX_DESCRIPTION = 10_000
 MAX_TIMEOUT_MS = 120_000
 MAX_RULES = 200
-POLICY_COLUMNS = {"approval", "pin", "allow_sampling"}
+POLICY_COLUMNS = {"approval", "pin", "allow_sampling", "shared_tools"}
+RESERVED_NAME = "qlaud-mcp"
+DEFAULT_OVERLAP_S = 24 * 60 * 60
+MAX_OVERLAP_S = 30 * 24 * 60 * 60
 
 
 class ToolFields(RequestBody):
@@ -31,13 +43,8 @@ class ToolFields(RequestBody):
     input_schema: dict[str, Any] | None = None
     idempotent: bool | None = None
     approval: Approval | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, body: Any) -> Any:
-        if isinstance(body, dict) and body.get("provider") is not None:
-            raise Unsupported("provider: built-in tools are not available yet", param="provider")
-        return body
+    trusted: bool | None = None
+    config: dict[str, Any] | None = None
 
     @field_validator("name")
     @classmethod
@@ -54,13 +61,51 @@ class ToolFields(RequestBody):
 
 
 class CreateTool(ToolFields):
+    """A webhook by its ``webhook_url``, or a built-in by its ``provider``."""
+
     name: str = Field(min_length=1, max_length=64)
-    webhook_url: str = Field(max_length=2000)
     description: str = Field(default="", max_length=MAX_DESCRIPTION)
     input_schema: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
     timeout_ms: int = Field(default=30_000, ge=100, le=MAX_TIMEOUT_MS)
     idempotent: bool = False
     approval: Approval = "never"
+    trusted: bool = False
+    provider: str | None = Field(default=None, max_length=100)
+    auth_mode: Literal["tenant", "per_user"] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> "CreateTool":
+        if (self.provider is None) == (self.webhook_url is None):
+            raise InvalidRequest(
+                "webhook_url: expected where the tool is called, or else a provider of GET /v1/builtins",
+                param="webhook_url",
+            )
+        if self.provider is None and (self.config is not None or self.auth_mode is not None):
+            raise InvalidRequest("config and auth_mode: only built-in tools have them", param="config")
+        return self
+
+    def columns(self, *, chosen: bool) -> dict[str, Any]:
+        """The columns of Tool; ``chosen``: only those that the request named."""
+        names = {"name", "description", "input_schema", "timeout_ms", "idempotent", "approval", "trusted"}
+        names |= {"webhook_url"}
+        return self.model_dump(include=names & self.model_fields_set if chosen else names)
+
+
+class EditTool(ToolFields):
+    provider: Any = None
+    auth_mode: Any = None
+
+    @model_validator(mode="after")
+    def _stays_what_it_is(self) -> "EditTool":
+        for name in ("provider", "auth_mode"):
+            if getattr(self, name) is not None:
+                raise InvalidRequest(f"{name}: cannot be changed; register another tool", param=name)
+        return self
+
+
+class RotateSecret(RequestBody):
+    overlap_s: int = Field(default=DEFAULT_OVERLAP_S, ge=0, le=MAX_OVERLAP_S)
+    """How long the old secret is good beside the new one; 0: no longer."""
 
 
 class TestTool(RequestBody):
@@ -79,6 +124,7 @@ class OneToolPolicy(RequestBody):
     approval: Approval | None = None
     timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
     idempotent: bool | None = None
+    trusted: bool | None = None
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=128)]
@@ -100,6 +146,7 @@ class ServerPolicy(RequestBody):
     timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_MS)
     pin: bool | None = None
     allow_sampling: bool | None = None
+    shared_tools: bool | None = None
     auth_headers: dict[str, str] | None = Field(default=None, max_length=20)
 
     @property
@@ -147,6 +194,8 @@ class CreateServer(ServerPolicy):
     def _is_a_name(cls, name: str | None) -> str | None:
         if name is not None and not SERVER_NAME.fullmatch(name):
             raise ValueError(f"expected a name like my-server ({SERVER_NAME.pattern})")
+        if name == RESERVED_NAME:
+            raise ValueError(f"{RESERVED_NAME} is what dynamic mode calls the catalogue")
         return name
 
     @model_validator(mode="after")
@@ -164,7 +213,7 @@ class CreateServer(ServerPolicy):
 
 
 def render_tool(tool: Tool) -> dict[str, Any]:
-    """A tool as the wire shows it; never its secret."""
+    """A tool as the wire shows it; never its secrets."""
     return {
         "id": tool.id,
         "object": "tool",
@@ -172,12 +221,29 @@ def render_tool(tool: Tool) -> dict[str, Any]:
         "kind": tool.kind,
         "description": tool.description,
         "input_schema": tool.input_schema,
-        "webhook_url": tool.webhook_url,
+        **(
+            {"webhook_url": tool.webhook_url} if tool.provider is None else _builtin_part(tool.provider, tool)
+        ),
         "timeout_ms": tool.timeout_ms,
         "idempotent": tool.idempotent,
         "approval": tool.approval,
+        "trusted": tool.trusted,
+        "rotation_overlap_until": tool.old_secret_until,
         "created_at": tool.created_at,
         "updated_at": tool.updated_at,
+    }
+
+
+def _builtin_part(provider: str, tool: Tool) -> dict[str, Any]:
+    """``secret_config`` names the configured values that nobody can read back."""
+    builtin = known_builtin(provider)
+    own_schema = builtin.input_schema if builtin is not None else {"type": "object"}
+    return {
+        "input_schema": tool.input_schema or own_schema,
+        "provider": provider,
+        "auth_mode": tool.auth_mode,
+        "config": tool.config or {},
+        "secret_config": tool.secret_config or [],
     }
 
 
@@ -194,6 +260,7 @@ def render_server(server: McpServer, tools: list[McpTool]) -> dict[str, Any]:
         "pin": server.pin,
         "allow_sampling": server.allow_sampling,
         "tool_rules": server.tool_rules,
+        "shared_tools": server.has_shared_tools,
         "discovered_at": server.discovered_at,
         "tools": [_render_server_tool(server, tool) for tool in tools],
         "created_at": server.created_at,

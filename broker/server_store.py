@@ -1,11 +1,12 @@
 """The rows of MCP servers and of the tools discovered on them. Credentials stay in the vault."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
-from sqlmodel import Session, col, delete, select
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, case, col, delete, func, select
 
 from broker.definition import definition_digest
 from broker.mcp_listing import ListedTool
@@ -17,6 +18,7 @@ from kit.db import Database
 from kit.errors import Conflict, NotFound
 from kit.ids import new_id
 from kit.outbox import record_event
+from kit.writer import touch
 from vault.store import Vault
 
 TENANT, PER_USER = "tenant", "per_user"
@@ -32,7 +34,7 @@ class NewServer:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Columns of McpServer that say what is allowed: approval, tool_rules, timeout_ms, pin,
-    allow_sampling."""
+    allow_sampling, shared_tools."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,20 @@ class ServerStore:
             found[row.server_id].append(row)
         return found
 
+    async def versions(self, server_ids: Sequence[str]) -> list[list[str]]:
+        """Something that changes when a tool of these servers is added, removed, described otherwise or
+        approved of (with ``discovered_at``: two discoveries may find the same names)."""
+        defined = col(McpTool.definition_sha256)
+        approved = func.sum(case((col(McpTool.approved_sha256) == defined, 1), else_=0))
+        server = col(McpTool.server_id)
+        query = select_columns(server, func.count(), func.min(defined), func.max(defined), approved)
+        query = query.where(server.in_(server_ids)).group_by(server).order_by(server)
+        if not server_ids:
+            return []
+        async with self._db.session() as session:
+            rows = await (await session.connection()).execute(query)
+        return [[str(value) for value in row] for row in rows]
+
     async def insert(self, account_id: str, new: NewServer) -> McpServer:
         """Store a server, its credentials and its connector in one transaction. Raises Conflict."""
         return await self._db.write(lambda session: self._insert(session, account_id, new))
@@ -96,6 +112,7 @@ class ServerStore:
             if row.auth_mode == PER_USER and row.catalog_slug is None:
                 unregister(session, account_id=row.account_id, name=row.name)
             session.delete(row)
+            touch(session, row.account_id)
 
         await self._db.write(write)
 
@@ -125,7 +142,10 @@ class ServerStore:
         of what they have not seen. Raises NotFound, Conflict."""
 
         def write(session: Session) -> list[str]:
-            return _approve(session, _locked(session, server), definitions)
+            row = _locked(session, server)
+            row.updated_at = self._clock.now_ms()  # what may be listed has changed
+            session.add(row)
+            return _approve(session, row, definitions)
 
         return await self._db.write(write)
 
@@ -139,9 +159,22 @@ class ServerStore:
         headers: dict[str, str] = msgspec.json.decode(opened)
         return headers
 
-    async def store_tools(self, server: McpServer, listed: list[ListedTool]) -> ToolChanges:
-        """Replace what is known of a server's tools. Raises NotFound if the server is gone."""
-        return await self._db.write(lambda session: self._store_tools(session, server, listed))
+    async def store_tools(
+        self, server: McpServer, listed: list[ListedTool], *, public: bool = False, ttl_ms: int | None = None
+    ) -> ToolChanges:
+        """Replace what is known of a server's tools. Raises NotFound if the server is gone.
+
+        ``public``: they are the same for every end user.
+        """
+
+        def write(session: Session) -> ToolChanges:
+            changes = self._store_tools(session, server, listed)
+            row = session.get_one(McpServer, server.id)
+            row.tools_public, row.tools_ttl_ms = public, ttl_ms
+            session.add(row)
+            return changes
+
+        return await self._db.write(write)
 
     def _insert(self, session: Session, account_id: str, new: NewServer) -> McpServer:
         claim_name(session, account_id, new.name, self._reserved)
@@ -161,6 +194,7 @@ class ServerStore:
             self._seal_headers(session, server, new.headers)
         session.add(server)
         session.flush()
+        touch(session, account_id)
         if new.auth_mode == PER_USER and new.catalog_slug is None:
             register(
                 session,
@@ -197,17 +231,8 @@ class ServerStore:
             row = known.pop(tool.name, None)
             if row is None:
                 changes.added.append(tool.name)
-                row = McpTool(
-                    id=new_id("mtool"),
-                    account_id=server.account_id,
-                    server_id=server.id,
-                    name=tool.name,
-                    description="",
-                    input_schema={},
-                    definition_sha256="",
-                    approved_sha256=digest if first or not current.pin else None,
-                    created_at=now,
-                )
+                row = tool_row(server, tool, now)
+                row.approved_sha256 = digest if first or not current.pin else None
             elif row.definition_sha256 != digest:
                 changes.changed.append(tool.name)
                 row.changed_at = now
@@ -225,12 +250,28 @@ class ServerStore:
         return changes
 
 
+def tool_row(server: McpServer, tool: ListedTool, now_ms: int) -> McpTool:
+    return McpTool(
+        id=new_id("mtool"),
+        account_id=server.account_id,
+        server_id=server.id,
+        name=tool.name,
+        description=tool.description,
+        input_schema=tool.input_schema,
+        retry_safe=tool.retry_safe,
+        definition_sha256=definition_digest(tool.name, tool.description, tool.input_schema, tool.retry_safe),
+        details=tool.details,
+        created_at=now_ms,
+    )
+
+
 def _locked(session: Session, server: McpServer) -> McpServer:
-    """Raises NotFound if it is gone."""
+    """To change it, or its tools. Raises NotFound if it is gone."""
     query = select(McpServer).where(McpServer.id == server.id).with_for_update()
     row = session.exec(query.execution_options(populate_existing=True)).first()
     if row is None:
         raise NotFound(f"MCP server {server.id} not found")
+    touch(session, row.account_id)
     return row
 
 

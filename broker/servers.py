@@ -1,29 +1,37 @@
 """MCP servers of an account: registration, discovery of their tools, and who calls them with what."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from broker.calls import Progress, ToolCall, ToolResult, ToolScope
-from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
+from broker.calls import NeedsInput, TaskUnderWay, ToolCall, ToolResult, ToolScope
+from broker.mcp_apps import for_models, shown_to_client, user_interface
+from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
+from broker.mcp_exchange import McpToolCall
+from broker.mcp_failures import Denied, McpCallFailed
 from broker.mcp_listing import Listing, SkippedTool
 from broker.mcp_pool import McpPool
 from broker.models import McpServer, McpTool
 from broker.policy import ToolPolicy, allowed, as_approval, policy_of
-from broker.server_store import PER_USER, TENANT, NewServer, ServerStore, ToolChanges
+from broker.server_access import ServerAccess, credential_of, unreachable
+from broker.server_store import PER_USER, NewServer, ServerStore, ToolChanges
+from broker.server_tools import ServerTools
 from broker.tool import BoundTool, CallContext
-from connectors.credentials import ConnectionRequired, Credential, Credentials
-from kit.errors import InvalidRequest, UpstreamFailed
+from broker.trace_context import traceparent
+from connectors.credentials import Credentials
+from kit.clock import Clock
+from kit.errors import HeddleError, InvalidRequest, NotFound
 from kit.ids import new_id
 
 CHANGED = "its server has changed its definition, and the developer has not approved of that"
+logger = logging.getLogger("heddle.broker")
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Bearer:
-    """How one call reaches a server: the pool's target, and the credential it carries if it is a user's."""
-
-    target: McpTarget
-    credential: Credential | None = None
+DISCOVERY_WAIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,25 @@ class Registered:
 
 class McpServers:
     def __init__(
-        self, store: ServerStore, credentials: Credentials, pool: McpPool, caller: McpCaller
+        self,
+        store: ServerStore,
+        credentials: Credentials,
+        pool: McpPool,
+        caller: McpCaller,
+        clock: Clock,
     ) -> None:
         self.store = store
-        self._credentials = credentials
+        self._access = ServerAccess(store, credentials, caller)
         self._pool = pool
         self._caller = caller
+        self._tools = ServerTools(store, self._access, clock)
+
+    async def close(self) -> None:
+        await self._tools.close()
+
+    def list_changed(self, server_id: str, credential: str) -> None:
+        """A server says that its tool list changed for this credential."""
+        self._tools.changed(server_id, credential_of(credential))
 
     async def create(self, account_id: str, new: NewServer) -> Registered:
         """Register a server and discover its tools.
@@ -52,16 +73,33 @@ class McpServers:
         server = await self.store.insert(account_id, new)
         if listing is None:
             return Registered(server, [], [])
-        await self.store.store_tools(server, listing.tools)
+        public = new.auth_mode == PER_USER  # it was listed to somebody without credentials
+        await self.store.store_tools(server, listing.tools, public=public, ttl_ms=listing.ttl_ms)
         server = await self.store.get(account_id, server.id)
         return Registered(server, await self.tools(server), listing.skipped)
 
     async def delete(self, server: McpServer) -> None:
         await self.store.delete(server)
         self._pool.retire_server(server.id)
+        self._tools.forget(server.id)
 
     async def tools(self, server: McpServer) -> list[McpTool]:
+        """Those that are stored, for the developer's eyes: they may be one end user's own."""
         return (await self.store.tools(server.id))[server.id]
+
+    async def tools_for(self, server: McpServer, scope: ToolScope) -> list[McpTool]:
+        """Those that a scope may see and call; raises as ``ServerTools.of``, and InvalidRequest."""
+        self._access.require_end_user(server, scope)
+        return await self._tools.of(server, scope)
+
+    async def tools_seen_by(self, server: McpServer, scope: ToolScope) -> list[McpTool]:
+        """Those of ``tools_for``; none if they cannot be known, or not soon enough."""
+        try:
+            async with asyncio.timeout(DISCOVERY_WAIT_S):
+                return await self.tools_for(server, scope)
+        except (HeddleError, TimeoutError) as problem:
+            logger.info("the tools of MCP server %s are not known: %s", server.id, type(problem).__name__)
+            return []
 
     def bind(self, server: McpServer, tools: list[McpTool]) -> list[BoundTool]:
         """Those that may be used, as their policies have it; withheld, where their definition changed."""
@@ -69,107 +107,69 @@ class McpServers:
 
     async def refresh(self, server: McpServer, scope: ToolScope) -> tuple[ToolChanges, list[SkippedTool]]:
         """List the tools again, as this scope. Raises ConnectionRequired, InvalidRequest, UpstreamFailed."""
-        listing = await self._list_live(server, scope)
-        return await self.store.store_tools(server, listing.tools), listing.skipped
+        return await self._tools.refresh(server, scope)
 
     async def call(
-        self,
-        server: McpServer,
-        tool: McpTool,
-        scope: ToolScope,
-        arguments: dict[str, object],
-        *,
-        policy: ToolPolicy | None = None,
-        on_progress: Progress | None = None,
-    ) -> ToolResult:
-        """Call a tool as this scope; after a 401 once more with a renewed credential.
+        self, server: McpServer, tool: McpTool, policy: ToolPolicy, call: ToolCall, context: CallContext
+    ) -> ToolResult | NeedsInput | TaskUnderWay:
+        """Call a tool as the context's scope; raises as ``as_user``."""
+        what = McpToolCall(
+            server.name,
+            tool.name,
+            call.input,
+            tool.retry_safe if policy.idempotent is None else policy.idempotent,
+            timeout_s=None if policy.timeout_ms is None else policy.timeout_ms / 1000,
+            whole=user_interface(tool.details) is not None,
+            input_schema=tool.input_schema,
+            traceparent=traceparent(context.scope, call),
+        )
+        keys: list[tuple[str, str]] = []
 
-        Raises ConnectionRequired if this end user has to connect (again), InvalidRequest without an end
-        user, UpstreamFailed if the configured credentials are not accepted.
-        """
-        policy = policy or ToolPolicy()
-        timeout_s = None if policy.timeout_ms is None else policy.timeout_ms / 1000
-        retry_safe = tool.retry_safe if policy.idempotent is None else policy.idempotent
+        async def once(target: McpTarget) -> ToolResult | NeedsInput | TaskUnderWay:
+            keys.append(target.key)
+            return await self._caller.call_tool(target, what, context)
 
-        async def calling(target: McpTarget) -> ToolResult:
-            return await self._caller.call_tool(
-                target,
-                tool.name,
-                arguments,
-                retry_safe=retry_safe,
-                timeout_s=timeout_s,
-                on_progress=on_progress,
-            )
+        result = await self.as_user(server, context.scope, once)
+        if result.record.get("status") == "rpc_error":  # perhaps the tool is not there any more
+            self.list_changed(*keys[-1])
+        return result
 
-        bearer = await self._bearer(server, scope)
+    async def trusts(self, account_id: str, server_id: str, tool: str) -> bool:
+        """Whether the developer lets a tool's results pass as their own words; no more once it is gone."""
         try:
-            try:
-                return await calling(bearer.target)
-            except Unauthorized:
-                bearer = await self._renewed(server, scope, bearer)
-                return await calling(bearer.target)
-        except Unauthorized:
-            raise _refused(server, scope) from None
+            server = await self.store.get(account_id, server_id)
+        except NotFound:
+            return False
+        return policy_of(server.tool_rules, tool).trusted
 
-    def require_end_user(self, server: McpServer, scope: ToolScope) -> str | None:
-        """The end user that a call acts as. Raises InvalidRequest if one is needed and there is none."""
-        if server.auth_mode == PER_USER and scope.end_user_id is None:
-            raise InvalidRequest(
-                f"the tools of {server.name} act as an end user, and there is none here; "
-                "send an end_user_id (for a turn: create the thread with one)",
-                code="end_user_required",
-                param="end_user_id",
-            )
-        return scope.end_user_id
+    async def as_user(
+        self, server: McpServer, scope: ToolScope, work: Callable[[McpTarget], Awaitable[T]]
+    ) -> T:
+        """Do something with a server as this scope; raises as ``ServerAccess.ask``."""
+        return await self._access.ask(server, scope, work)
 
     async def _probe(self, new: NewServer) -> Listing | None:
         """The tools that a server shows before it is registered; None if an end user must connect first."""
         key = f"probe:{new_id('p')}"
         try:
             return await self._caller.list_tools(McpTarget((key, ""), new.server_url, new.headers))
-        except Unauthorized:
+        except Denied:
             if new.auth_mode == PER_USER:
                 return None
             raise InvalidRequest(
-                "the MCP server does not accept these credentials (401); send auth_headers, "
+                "the MCP server does not accept these credentials (401 or 403); send auth_headers, "
                 'or auth_mode "per_user"',
                 code="mcp_unauthorized",
                 param="auth_headers",
             ) from None
         except McpCallFailed as failure:
-            raise _unreachable(new.server_url, failure) from None
+            raise unreachable(new.server_url, failure) from None
         finally:
             self._pool.retire_server(key)
 
-    async def _list_live(self, server: McpServer, scope: ToolScope) -> Listing:
-        bearer = await self._bearer(server, scope)
-        try:
-            try:
-                return await self._caller.list_tools(bearer.target)
-            except Unauthorized:
-                bearer = await self._renewed(server, scope, bearer)
-                return await self._caller.list_tools(bearer.target)
-        except Unauthorized:
-            raise _refused(server, scope) from None
-        except McpCallFailed as failure:
-            raise _unreachable(server.name, failure) from None
-
-    async def _bearer(self, server: McpServer, scope: ToolScope) -> Bearer:
-        end_user_id = self.require_end_user(server, scope)
-        if server.auth_mode == TENANT or end_user_id is None:
-            headers = await self.store.headers(server)
-            return Bearer(McpTarget((server.id, "tenant"), server.server_url, headers))
-        credential = await self._credentials.lease(server.account_id, connector_of(server), end_user_id)
-        return _as_user(server, credential)
-
-    async def _renewed(self, server: McpServer, scope: ToolScope, refused: Bearer) -> Bearer:
-        """Another credential after a 401. Raises ConnectionRequired, or Unauthorized for a tenant's own."""
-        if refused.credential is None or scope.end_user_id is None:
-            raise Unauthorized
-        credential = await self._credentials.lease(
-            server.account_id, connector_of(server), scope.end_user_id, rejected=refused.credential
-        )
-        return _as_user(server, credential)
+    async def list_live(self, server: McpServer, scope: ToolScope) -> Listing:
+        """The tools that a server shows to this scope now. Raises as ``refresh``."""
+        return await self._access.list_live(server, scope)
 
 
 def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
@@ -184,6 +184,10 @@ def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:
         aliases=frozenset({f"{server.id}/{tool.name}"}),
         server_names=frozenset({server.name, server.id}),
         approval=policy.approval,
+        trusted=policy.trusted,
+        details=tool.details,
+        for_client=shown_to_client(server.id, tool.name, tool.details),
+        for_models=for_models(tool.details),
         withheld=CHANGED if server.pin and tool.approved_sha256 != tool.definition_sha256 else None,
     )
 
@@ -195,39 +199,5 @@ class _ServerTool:
     tool: McpTool
     policy: ToolPolicy
 
-    async def call(self, call: ToolCall, context: CallContext) -> ToolResult:
-        return await self.servers.call(
-            self.server,
-            self.tool,
-            context.scope,
-            call.input,
-            policy=self.policy,
-            on_progress=context.on_progress,
-        )
-
-
-def connector_of(server: McpServer) -> str:
-    """The name under which end users connect to a server."""
-    return server.catalog_slug or server.name
-
-
-def _as_user(server: McpServer, credential: Credential) -> Bearer:
-    target = McpTarget((server.id, credential.connection_id), server.server_url, credential.headers)
-    return Bearer(target, credential)
-
-
-def _refused(server: McpServer, scope: ToolScope) -> Exception:
-    """What a final 401 means."""
-    if server.auth_mode == PER_USER and scope.end_user_id is not None:
-        return ConnectionRequired(connector_of(server), scope.end_user_id, "expired")
-    return UpstreamFailed(
-        f"the MCP server {server.name} does not accept the configured credentials", code="mcp_unauthorized"
-    )
-
-
-def _unreachable(what: str, failure: McpCallFailed) -> UpstreamFailed:
-    return UpstreamFailed(
-        f"the MCP server {what} could not be asked for its tools: {failure.message}",
-        code="mcp_unreachable",
-        details={"mcp_status": failure.status},
-    )
+    async def call(self, call: ToolCall, context: CallContext) -> ToolResult | NeedsInput | TaskUnderWay:
+        return await self.servers.call(self.server, self.tool, self.policy, call, context)

@@ -55,7 +55,13 @@ class Toolset:
         tool = self.tools.get(model_name)
         if tool is None or tool.by_client:
             return set(), set()
-        return {model_name, tool.display_name, *tool.aliases}, set(tool.server_names)
+        own, of_server = self.names_of_tool(tool)
+        return {model_name, *own}, of_server
+
+    def names_of_tool(self, tool: BoundTool) -> tuple[set[str], set[str]]:
+        """The same for a tool that need not be shown: a call may call others in its turn."""
+        shown = {name for name, other in self.tools.items() if other is tool}
+        return {*shown, tool.display_name, *tool.aliases}, set(tool.server_names)
 
     def find_display(self, name: str) -> str | None:
         """The model-safe name of a tool given by its full name."""

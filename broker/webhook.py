@@ -7,27 +7,28 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
 import msgspec
 
-from broker.calls import AnswersLater, ToolCall, ToolResult, ToolScope, error_result, json_result
+from broker.calls import AnswersLater, ToolCall, ToolResult, ToolScope, error_result
+from broker.endpoints import CircuitOpen, EndpointBusy, EndpointLimits, Endpoints
+from broker.exchange import Exchange, tracing
 from broker.signing import signed_headers
+from broker.webhook_answer import read_answer
+from broker.webhook_http import UNKNOWN_OUTCOME, AttemptFailed, post
 from kit.clock import Clock
 from kit.ids import new_uuid
-from kit.outbound import OutboundPolicy, guarded_client
+from kit.outbound import OutboundPolicy
+from kit.outbound_session import guarded_session
 
-MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_ATTEMPTS = 3
 FIRST_BACKOFF_S = 0.2
-CONNECT_TIMEOUT_S = 10.0
-SHOWN_BYTES = 10_000
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-UNKNOWN_OUTCOME = "Whether it took effect is not known."
 
 
 @dataclass(frozen=True)
 class WebhookTarget:
-    """A webhook tool, ready to be called. ``timeout_ms`` bounds all attempts together."""
+    """A webhook tool, ready to be called. ``timeout_ms`` bounds waiting and all attempts together;
+    ``old_secret`` signs as well while a rotation's overlap lasts."""
 
     tool_id: str
     name: str
@@ -35,192 +36,187 @@ class WebhookTarget:
     timeout_ms: int
     idempotent: bool
     secret: str = field(repr=False)
+    old_secret: str | None = field(default=None, repr=False)
 
-
-@dataclass
-class Exchange:
-    """The last request sent and what came back, for the developer's ``test`` route. Signatures are shown,
-    the secret is not."""
-
-    request_headers: dict[str, str] = field(default_factory=dict)
-    request_body: Any = None
-    status: int | None = None
-    response_body: str = ""
-
-
-class _Attempt(Exception):
-    """One try failed; ``retry`` says whether another one cannot do harm, ``after_s`` when at the earliest."""
-
-    def __init__(self, message: str, *, retry: bool, status: int | str, after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.message, self.retry, self.status, self.after_s = message, retry, status, after_s
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The newest first."""
+        return (self.secret,) if self.old_secret is None else (self.secret, self.old_secret)
 
 
 class WebhookDispatcher:
-    def __init__(self, policy: OutboundPolicy, clock: Clock) -> None:
+    """Connections are kept and shared; calls are limited, and failing endpoints left alone, by endpoint."""
+
+    def __init__(self, policy: OutboundPolicy, clock: Clock, limits: EndpointLimits | None = None) -> None:
+        self._policy = policy
         self._clock = clock
-        self._client = guarded_client(policy)
+        self._endpoints = Endpoints(limits)
+        self._kept: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if self._kept is not None:
+            await self._kept.close()
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        """Made at the first call: it belongs to the loop that runs then."""
+        if self._kept is None:
+            self._kept = guarded_session(self._policy)
+        return self._kept
 
     async def call(
-        self,
-        target: WebhookTarget,
-        scope: ToolScope,
-        call: ToolCall,
-        *,
-        exchange: Exchange | None = None,
-        max_attempts: int = MAX_ATTEMPTS,
+        self, target: WebhookTarget, scope: ToolScope, call: ToolCall
     ) -> ToolResult | AnswersLater:
         """Dispatch one call. Every failure is an error result, never an exception.
 
         A request is repeated (same ``webhook-id``) after 429/5xx or a failed connection; after it may have
-        been received without an answer, only if the tool was registered as idempotent.
+        been received without an answer, only if the tool was registered as idempotent. While its endpoint's
+        circuit is open, or too many calls are under way there, nothing is sent.
         """
-        started = time.monotonic()
-        deadline = started + target.timeout_ms / 1000
-        record: dict[str, Any] = {"kind": "webhook", "target": urlsplit(target.url).hostname}
-        for attempt in range(1, max_attempts + 1):
-            record["attempts"] = attempt
-            try:
-                async with asyncio.timeout(max(0.001, deadline - time.monotonic())):
-                    status, body = await self._attempt(target, scope, call, exchange)
-                record.update(status=status, bytes=len(body), latency_ms=_ms(started))
-                return _read_answer(target, status, body, record)
-            except TimeoutError:
-                failure = _Attempt(
-                    f"The tool {target.name} did not answer within {target.timeout_ms / 1000:g} seconds. "
-                    + UNKNOWN_OUTCOME,
-                    retry=False,
-                    status="timeout",
-                )
-            except _Attempt as failed:
-                failure = failed
-            pause = max(FIRST_BACKOFF_S * 2 ** (attempt - 1), failure.after_s)
-            if not failure.retry or attempt == max_attempts or time.monotonic() + pause >= deadline:
-                break
-            await asyncio.sleep(pause)
-        record.update(status=failure.status, latency_ms=_ms(started))
-        return error_result(failure.message, record)
+        return await self._run(_Dispatch(target, scope, call), self._session, MAX_ATTEMPTS)
 
-    async def _attempt(
-        self, target: WebhookTarget, scope: ToolScope, call: ToolCall, exchange: Exchange | None
+    async def test(
+        self, target: WebhookTarget, scope: ToolScope, call: ToolCall, exchange: Exchange
+    ) -> ToolResult | AnswersLater:
+        """The same, once, over a connection of its own, whatever the endpoint did before; ``exchange`` is
+        filled with what was sent and received."""
+        async with guarded_session(self._policy, traces=[tracing(exchange)]) as session:
+            return await self._run(_Dispatch(target, scope, call, exchange), session, 1)
+
+    async def _run(
+        self, dispatch: "_Dispatch", session: aiohttp.ClientSession, max_attempts: int
+    ) -> ToolResult | AnswersLater:
+        target, record = dispatch.target, dispatch.record
+        try:
+            async with self._endpoints.turn(
+                dispatch.scope.account_id,
+                target.url,
+                until=dispatch.until,
+                whatever_it_did=dispatch.exchange is not None,
+            ) as report:
+                dispatch.note_waiting()
+                try:
+                    status, body = await self._attempts(dispatch, session, max_attempts)
+                except AttemptFailed as failure:
+                    report.made(works=failure.works)
+                    raise
+                report.made(works=True)
+        except EndpointBusy as busy:
+            return dispatch.error(
+                f"was not called: {busy.limit} calls to it were under way all the time; try again later.",
+                "busy",
+            )
+        except CircuitOpen as circuit:
+            record["retry_in_s"] = round(circuit.retry_in_s, 1)
+            return dispatch.error(
+                "was not called: it has failed several times in a row, and is not called for another "
+                f"{circuit.retry_in_s:.0f} seconds. Go on without it, or try again then.",
+                "circuit_open",
+            )
+        except AttemptFailed as failure:
+            return dispatch.error(failure.message, failure.status)
+        record.update(status=status, bytes=len(body), latency_ms=dispatch.took_ms)
+        return read_answer(target.tool_id, target.name, status, body, record)
+
+    async def _attempts(
+        self, dispatch: "_Dispatch", session: aiohttp.ClientSession, max_attempts: int
     ) -> tuple[int, bytes]:
-        body = msgspec.json.encode(_payload(target, scope, call))
+        """Raises AttemptFailed: the last one's."""
+        loop = asyncio.get_running_loop()
+        for attempt in range(1, max_attempts + 1):
+            dispatch.record["attempts"] = attempt
+            try:
+                return await self._attempt(dispatch, session)
+            except AttemptFailed as failure:
+                pause = max(FIRST_BACKOFF_S * 2 ** (attempt - 1), failure.after_s)
+                late = loop.time() + pause >= dispatch.until
+                if attempt == max_attempts or late or not dispatch.may_repeat(failure):
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, dispatch: "_Dispatch", session: aiohttp.ClientSession) -> tuple[int, bytes]:
+        body, headers = dispatch.request(self._clock.now_ms())
+        try:
+            async with asyncio.timeout_at(dispatch.until):
+                return await post(session, dispatch.target.url, headers, body, dispatch.exchange)
+        except TimeoutError:
+            seconds = f"{dispatch.target.timeout_ms / 1000:g} seconds"
+            if dispatch.exchange is not None:
+                dispatch.exchange.failed(f"no whole answer within {seconds}")
+            raise AttemptFailed(
+                f"did not answer within {seconds}. {UNKNOWN_OUTCOME}", status="timeout"
+            ) from None
+
+
+class _Dispatch:
+    """One call to one target: its time, its record, its requests."""
+
+    def __init__(
+        self, target: WebhookTarget, scope: ToolScope, call: ToolCall, exchange: Exchange | None = None
+    ) -> None:
+        self.target, self.scope, self.call, self.exchange = target, scope, call, exchange
+        self.record: dict[str, Any] = {"kind": "webhook", "target": urlsplit(target.url).hostname}
+        self._started = time.monotonic()
+        self.until = asyncio.get_running_loop().time() + target.timeout_ms / 1000
+
+    @property
+    def took_ms(self) -> int:
+        return round((time.monotonic() - self._started) * 1000)
+
+    def note_waiting(self) -> None:
+        if waited := self.took_ms:
+            self.record["waited_ms"] = waited
+
+    def may_repeat(self, failure: AttemptFailed) -> bool:
+        """Whether another try cannot do harm, and may do good."""
+        status = failure.status
+        if isinstance(status, int):
+            return status == 429 or status >= 500
+        if status == "broke_off":
+            return self.target.idempotent
+        return status in {"unreachable", "tls_error"}
+
+    def error(self, message: str, status: int | str) -> ToolResult:
+        self.record.update(status=status, latency_ms=self.took_ms)
+        return error_result(f"The tool {self.target.name} {message}", self.record)
+
+    def request(self, now_ms: int) -> tuple[bytes, dict[str, str]]:
+        """The body, and the headers that go with it."""
+        target, scope, call = self.target, self.scope, self.call
+        body = msgspec.json.encode(
+            {
+                "tool_use_id": call.tool_use_id,
+                "tool_id": target.tool_id,
+                "name": target.name,
+                "input": call.input,
+                "thread_id": scope.thread_id,
+                "turn_id": scope.turn_id,
+                "end_user_id": scope.end_user_id,
+                "metadata": scope.metadata,
+                "iteration": call.iteration,
+                "created_at": call.created_at,
+                "request_id": new_uuid(),
+            }
+        )
         headers = {
             "content-type": "application/json",
+            "accept": "application/json",
             "accept-encoding": "identity",  # a small compressed body could be a very large one
             "user-agent": "Heddle",
             **signed_headers(
-                target.secret,
-                message_id=_message_id(target, scope, call),
-                timestamp_s=self._clock.now_ms() // 1000,
-                body=body,
+                *target.secrets, message_id=self._message_id(), timestamp_s=now_ms // 1000, body=body
             ),
         }
-        if exchange is not None:
-            exchange.request_headers, exchange.request_body = headers, msgspec.json.decode(body)
-        limits = httpx.Timeout(target.timeout_ms / 1000, connect=CONNECT_TIMEOUT_S)
-        try:
-            async with self._client.stream(
-                "POST", target.url, content=body, headers=headers, timeout=limits
-            ) as response:
-                answer = await _bounded(target.name, response)
-        except (*NEVER_SENT, httpx.InvalidURL, UnicodeError) as error:
-            raise _Attempt(
-                f"The tool {target.name} cannot be reached.",
-                retry=isinstance(error, NEVER_SENT),
-                status="unreachable",
-            ) from None
-        except httpx.HTTPError as error:
-            raise _Attempt(
-                f"The tool {target.name} closed the connection without an answer. {UNKNOWN_OUTCOME}",
-                retry=target.idempotent,
-                status=type(error).__name__,
-            ) from None
-        if exchange is not None:
-            exchange.status = response.status_code
-            exchange.response_body = answer[:SHOWN_BYTES].decode("utf-8", "replace")
-        status = response.status_code
-        if not 200 <= status < 300:
-            raise _Attempt(
-                f"The tool {target.name} failed with status {status}.",
-                retry=status == 429 or status >= 500,
-                status=status,
-                after_s=_retry_after(response),
-            )
-        return status, answer
+        return body, headers
 
+    def _message_id(self) -> str:
+        """The same for every attempt at one call, also after a restart; another one for any other call.
 
-def _payload(target: WebhookTarget, scope: ToolScope, call: ToolCall) -> dict[str, Any]:
-    return {
-        "tool_use_id": call.tool_use_id,
-        "tool_id": target.tool_id,
-        "name": target.name,
-        "input": call.input,
-        "thread_id": scope.thread_id,
-        "turn_id": scope.turn_id,
-        "end_user_id": scope.end_user_id,
-        "metadata": scope.metadata,
-        "iteration": call.iteration,
-        "created_at": call.created_at,
-        "request_id": new_uuid(),
-    }
-
-
-def _message_id(target: WebhookTarget, scope: ToolScope, call: ToolCall) -> str:
-    """The same for every attempt at one call, also after a restart; another one for any other call.
-
-    Tool-use ids are unique in a thread only, so what surrounds the call goes into it.
-    """
-    parts = [scope.account_id, scope.thread_id, scope.turn_id, target.tool_id, call.tool_use_id]
-    return f"msg_{hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]}"
-
-
-async def _bounded(name: str, response: httpx.Response) -> bytes:
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise _Attempt(
-            f"The tool {name} answered in a compressed form that was not asked for.",
-            retry=False,
-            status="compressed",
-        )
-    body = b""
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            raise _Attempt(
-                f"The tool {name} answered with more than {MAX_RESPONSE_BYTES} bytes; "
-                "ask it for less at a time.",
-                retry=False,
-                status="too_large",
-            )
-    return body
-
-
-def _retry_after(response: httpx.Response) -> float:
-    """Seconds that a 429 or 503 asks to wait (RFC 9110, section 10.2.3); dates are not read."""
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
-
-
-def _read_answer(
-    target: WebhookTarget, status: int, body: bytes, record: dict[str, Any]
-) -> ToolResult | AnswersLater:
-    """``{output, is_error?}``; a JSON body without ``output`` is itself the output. 202 ``{"pending": true}``
-    says that the output comes later."""
-    name = target.name
-    try:
-        answer = msgspec.json.decode(body)
-    except (ValueError, RecursionError):  # msgspec: not JSON, or not UTF-8
-        what = "an empty body" if not body.strip() else "something that is not JSON"
-        return error_result(f"The tool {name} answered with {what}.", record)
-    if isinstance(answer, dict) and "output" in answer:
-        return json_result(answer["output"], is_error=answer.get("is_error") is True, record=record)
-    if status == 202 and isinstance(answer, dict) and answer.get("pending") is True:
-        return AnswersLater(target.tool_id, name, {**record, "status": "pending"})
-    return json_result(answer, is_error=False, record=record)
-
-
-def _ms(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)
+        Tool-use ids are unique in a thread only, so what surrounds the call goes into it.
+        """
+        scope = self.scope
+        parts = [
+            scope.account_id, scope.thread_id, scope.turn_id, self.target.tool_id, self.call.tool_use_id
+        ]  # fmt: skip
+        return f"msg_{hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]}"

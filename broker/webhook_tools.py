@@ -26,6 +26,7 @@ class WebhookTools:
             _Webhook(self, row),
             aliases=frozenset({row.id}),
             approval=as_approval(row.approval),
+            trusted=row.trusted,
         )
 
 

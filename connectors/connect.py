@@ -7,10 +7,9 @@ so a link, a form or a callback that comes twice does its work once.
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, select
 
 from connectors.clients import OAuthClients
 from connectors.config_values import check_values
@@ -19,12 +18,13 @@ from connectors.connections import API_KEY, OAUTH, Connected, Connections, NewCr
 from connectors.consent import Consent, Consents
 from connectors.http import OAuthHttp
 from connectors.issuers import expire_of_other_issuers, mixed_up
-from connectors.models import ConnectSession
+from connectors.models import Connection, ConnectSession
 from connectors.registry import ConnectorRegistry, ConnectorTarget
+from connectors.session_rows import SessionRows
 from connectors.verification import Verification
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import HeddleError, InvalidRequest, NotFound
+from kit.errors import HeddleError, InvalidRequest
 from kit.ids import new_id
 from vault.store import Vault
 
@@ -49,9 +49,10 @@ class ConnectSessions:
         self._db = db
         self._vault = vault
         self._clock = clock
-        self._registry = registry
-        self._connections = connections
+        self.registry = registry
+        self.connections = connections
         self._public_url = public_url
+        self.rows = SessionRows(db)
         self.consents = Consents(http, clients, clock)
         self.verification = Verification(db, vault, clock, public_url)
         self._on_declined: list[Callable[[Declined], Awaitable[None]]] = []
@@ -71,7 +72,7 @@ class ConnectSessions:
         ClientNeeded where end users could not be sent to the vendor."""
         if return_url is not None and urlsplit(return_url).scheme not in {"http", "https"}:
             raise InvalidRequest("return_url: expected an http(s) URL", param="return_url")
-        target = await self._registry.get(account_id, connector)
+        target = await self.registry.get(account_id, connector)
         await self.consents.clients.must_have(account_id, target)
         token = secrets.token_urlsafe(32)
         now = self._clock.now_ms()
@@ -90,16 +91,9 @@ class ConnectSessions:
         await self._db.write(lambda session: session.add(row.model_copy()))
         return ConnectLink(row.id, f"{self._public_url}/connect/{token}", row.expires_at)
 
-    async def get(self, account_id: str, session_id: str) -> ConnectSession:
-        """Raises NotFound."""
-        row = await self._by(ConnectSession.id == session_id)
-        if row is None or row.account_id != account_id:
-            raise NotFound(f"connect session {session_id} not found")
-        return row
-
     async def look_up(self, token: str) -> tuple[ConnectSession, ConnectorTarget]:
         """The session behind a link. Raises LinkUnusable: forged, used or expired."""
-        row = await self._by(ConnectSession.token_sha256 == sha256(token))
+        row = await self.rows.by(ConnectSession.token_sha256 == sha256(token))
         if row is None:
             raise LinkUnusable("unknown")
         if row.status in {"done", "cancelled", "failed", "finishing"}:
@@ -107,7 +101,7 @@ class ConnectSessions:
         if row.expires_at <= self._clock.now_ms():
             raise LinkUnusable("expired")
         try:
-            return row, await self._registry.get(row.account_id, row.connector)
+            return row, await self.registry.get(row.account_id, row.connector)
         except HeddleError:
             raise LinkUnusable("unknown") from None
 
@@ -131,7 +125,7 @@ class ConnectSessions:
     ) -> None:
         """The developer's site sent the browser back. Raises LinkUnusable: ``not_verified``, or
         ``other_person``, with which the link is spent."""
-        row = await self._by(ConnectSession.id == session_id)
+        row = await self.rows.by(ConnectSession.id == session_id)
         if row is None or browser is None or row.verify_url is None:
             raise LinkUnusable("not_verified")
         if not await self.verification.signed_by_site(
@@ -139,9 +133,9 @@ class ConnectSessions:
         ):
             raise LinkUnusable("not_verified")
         if end_user_id != row.end_user_id:
-            await self._move(row, {"open", "started"}, status="failed")
+            await self.rows.change(row, {"open", "started"}, status="failed")
             raise LinkUnusable("other_person")
-        await self.change(row, {"open", "started"}, verified_browser_sha256=sha256(browser))
+        await self.rows.change(row, {"open", "started"}, verified_browser_sha256=sha256(browser))
 
     async def cancel(self, row: ConnectSession) -> FlowEnd:
         return await self.decline(row, {"open", "started"})
@@ -157,11 +151,28 @@ class ConnectSessions:
         if not self.is_verified(row, browser):
             raise LinkUnusable("not_verified")
         checked = check_values(target.config_schema, values)
-        if not await self._move(row, {"open"}, status="finishing"):
+        if not await self.rows.change(row, {"open"}, status="finishing"):
             raise LinkUnusable("used")
         headers = target.entry.header_values(checked) if target.entry is not None else {}
         name = await self.consents.account_name(target, headers, checked)
         return await self.store(row, NewCredentials(API_KEY, checked, account_name=name))
+
+    async def store_key(
+        self, account_id: str, connector: str, end_user_id: str, values: dict[str, str]
+    ) -> Connection:
+        """Connect an end user by a key that the developer has asked for himself: what the hosted page does.
+
+        Raises NotFound for an unknown connector, InvalidRequest if it takes no keys, or naming a field.
+        """
+        target = await self.registry.get(account_id, connector)
+        if target.auth != API_KEY:
+            raise InvalidRequest(
+                f"credentials: {target.display_name} is connected by its own login, through a connect_url",
+                param="credentials",
+            )
+        new = NewCredentials(API_KEY, check_values(target.config_schema, values))
+        key = Connected(account_id, target.name, end_user_id, "")
+        return await self.connections.store(lambda _session, _id: None, key=key, new=new)
 
     async def authorize(
         self,
@@ -187,7 +198,7 @@ class ConnectSessions:
 
     async def granted(self, account_id: str, connector: str, end_user_id: str) -> Sequence[str]:
         """The scopes that this end user has granted before."""
-        known = await self._connections.find(account_id, connector, end_user_id)
+        known = await self.connections.find(account_id, connector, end_user_id)
         return known.scopes if known is not None and known.kind == OAUTH else ()
 
     def _start(self, session: Session, row: ConnectSession, consent: Consent, browser: str) -> None:
@@ -225,14 +236,14 @@ class ConnectSessions:
         The issuer is compared before anything else of the answer is believed (RFC 9207). ``query``: the whole
         answer, for what else some vendors say in it.
         """
-        row = await self._by(ConnectSession.state_sha256 == sha256(state))
+        row = await self.rows.by(ConnectSession.state_sha256 == sha256(state))
         if row is None or row.flow is None:
             raise LinkUnusable("unknown")
         if browser is None or not secrets.compare_digest(sha256(browser), row.browser_sha256 or ""):
             raise LinkUnusable("other_browser")
         if row.expires_at <= self._clock.now_ms():
             raise LinkUnusable("expired")
-        if not await self._move(row, {"started"}, status="finishing"):
+        if not await self.rows.change(row, {"started"}, status="finishing"):
             raise LinkUnusable("used")
         if mixed_up(row.flow, iss):
             return await self.fail(row, "the answer came from another authorization server")
@@ -250,7 +261,7 @@ class ConnectSessions:
         sealed = await self._vault.open(
             row.verifier_secret_id, account_id=row.account_id, owner=row.id, purpose=VERIFIER_PURPOSE
         )
-        target = await self._registry.get(row.account_id, row.connector)
+        target = await self.registry.get(row.account_id, row.connector)
         new = await self.consents.finish(
             row.account_id, target, row.flow or {}, sealed, code=code, callback=query
         )
@@ -267,11 +278,11 @@ class ConnectSessions:
             expire_of_other_issuers(session, row, self._clock.now_ms())
 
         key = Connected(row.account_id, row.connector, row.end_user_id, "")
-        connection = await self._connections.store(close_session, key=key, new=new)
+        connection = await self.connections.store(close_session, key=key, new=new)
         return FlowEnd("connected", row, connection.id)
 
     async def decline(self, row: ConnectSession, before: set[str]) -> FlowEnd:
-        if await self._move(row, before, status="cancelled"):
+        if await self.rows.change(row, before, status="cancelled"):
             for listener in self._on_declined:
                 await listener(Declined(row.account_id, row.connector, row.end_user_id))
         return FlowEnd("cancelled", row)
@@ -279,26 +290,8 @@ class ConnectSessions:
     async def fail(
         self, row: ConnectSession, problem: str, *, before: frozenset[str] | set[str] = FINISHING
     ) -> FlowEnd:
-        await self._move(row, set(before), status="failed")
+        await self.rows.change(row, set(before), status="failed")
         return FlowEnd("failed", row, problem=problem)
-
-    async def _move(self, row: ConnectSession, before: set[str], *, status: str) -> bool:
-        return await self.change(row, before, status=status)
-
-    async def change(self, row: ConnectSession, before: set[str], **values: Any) -> bool:
-        def write(session: Session) -> bool:
-            moved = session.exec(
-                update(ConnectSession)
-                .where(col(ConnectSession.id) == row.id, col(ConnectSession.status).in_(before))
-                .values(**values)
-            )
-            return bool(moved.rowcount == 1)
-
-        return await self._db.write(write)
-
-    async def _by(self, condition: Any) -> ConnectSession | None:
-        async with self._db.session() as session:
-            return (await session.exec(select(ConnectSession).where(condition))).first()
 
 
 def sha256(text: str) -> str:

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select, update
 
 from connectors.clients import OAuthClients
 from connectors.http import OAuthHttp
-from connectors.models import Connection
+from connectors.models import Connection, ConnectSession
 from connectors.oauth import revoke
 from connectors.token_target import token_target
 from kit.clock import Clock
@@ -214,6 +214,34 @@ class Connections:
         )
         async with self._db.session() as session:
             return (await session.exec(query)).first()
+
+    async def scopes_asked_for(self, row: Connection) -> list[str]:
+        """What the vendor was asked for when this connection was last made."""
+        query = (
+            select(ConnectSession)
+            .where(
+                ConnectSession.account_id == row.account_id,
+                ConnectSession.connection_id == row.id,
+                ConnectSession.status == "done",
+            )
+            .order_by(col(ConnectSession.created_at).desc(), col(ConnectSession.id).desc())
+            .limit(1)
+        )
+        async with self._db.session() as session:
+            made_in = (await session.exec(query)).first()
+        return [] if made_in is None or made_in.flow is None else list(made_in.flow["scopes"])
+
+    async def active(self, account_id: str, end_user_id: str | None) -> dict[str, int]:
+        """What an end user is connected to: the newest generation by connector. Nothing without one."""
+        if end_user_id is None:
+            return {}
+        query = select(Connection.connector, Connection.generation).where(
+            Connection.account_id == account_id,
+            Connection.end_user_id == end_user_id,
+            Connection.status == "active",
+        )
+        async with self._db.session() as session:
+            return dict((await session.exec(query)).all())
 
     async def by_id(self, connection_id: str) -> Connection | None:
         async with self._db.session() as session:

@@ -22,7 +22,7 @@ from connectors.connections import API_KEY, OAUTH, Connections
 from connectors.http import OAuthHttp
 from connectors.models import Connection
 from connectors.oauth import OAuthFailed, refresh
-from connectors.registry import ConnectorRegistry
+from connectors.registry import ConnectorRegistry, ConnectorTarget
 from connectors.token_answer import Tokens
 from connectors.token_target import token_headers, token_target
 from kit.clock import Clock
@@ -49,18 +49,26 @@ class Credential:
     """What else the vendor's API wants to know, such as QuickBooks' ``realmId``."""
 
 
+_REQUIRED = {
+    "not_connected": "the end user has not connected {}",
+    "expired": "the end user's connection to {} is no longer accepted; connect it again",
+    "insufficient_scope": "the end user's connection to {} lacks rights for this; connect it again with more",
+}
+
+
 class ConnectionRequired(HeddleError):
     """The end user must connect (again) before this can be done."""
 
     status, type, code = 409, "conflict_error", "connection_required"
 
-    def __init__(self, connector: str, end_user_id: str, reason: str) -> None:
+    def __init__(
+        self, connector: str, end_user_id: str, reason: str, *, scopes: tuple[str, ...] = ()
+    ) -> None:
+        """``scopes``: what to ask the vendor for; none: what it asks itself."""
         super().__init__(
-            f"the end user has not connected {connector}"
-            if reason == "not_connected"
-            else f"the end user's connection to {connector} is no longer accepted; connect it again",
-            details={"connector": connector, "reason": reason},
+            _REQUIRED[reason].format(connector), details={"connector": connector, "reason": reason}
         )
+        self.scopes = scopes
         self.connector = connector
         self.end_user_id = end_user_id
         self.reason = reason
@@ -118,6 +126,25 @@ class Credentials:
         self._refreshing.add(task)
         task.add_done_callback(self._refreshed_or_failed)
         return await asyncio.shield(task)
+
+    async def target(self, account_id: str, connector: str) -> ConnectorTarget:
+        """What a connector's name stands for. Raises NotFound."""
+        return await self._registry.get(account_id, connector)
+
+    async def wider(self, refused: Credential, missing: tuple[str, ...]) -> ConnectionRequired | None:
+        """The connection that a 403 for want of scopes asks for: what was asked for and granted, and more.
+
+        None where that is of no use: the connection is no OAuth grant, or these very scopes were asked for
+        when it was made, so that asking again would go on for ever (MCP, Authorization, "Step-Up").
+        """
+        row = await self._connections.by_id(refused.connection_id)
+        if row is None or row.kind != OAUTH:
+            return None
+        known = (*await self._connections.scopes_asked_for(row), *row.scopes)
+        if set(missing) <= set(known):
+            return None
+        scopes = tuple(dict.fromkeys((*known, *missing)))
+        return ConnectionRequired(row.connector, row.end_user_id, "insufficient_scope", scopes=scopes)
 
     def _expires_soon(self, row: Connection) -> bool:
         return row.expires_at is not None and row.expires_at - REFRESH_EARLY_MS <= self._clock.now_ms()

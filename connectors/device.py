@@ -197,7 +197,7 @@ class DeviceFlows:
             "poll_at": self._clock.now_ms() + interval_s * 1000,
             "flow": {**(row.flow or {}), "interval": interval_s},
         }
-        await self._sessions.change(row, {"polling"}, **later)
+        await self._sessions.rows.change(row, {"polling"}, **later)
 
     async def _take(self, row: ConnectSession, now: int) -> bool:
         def write(session: Session) -> bool:

@@ -53,7 +53,7 @@ async def discover(http: OAuthHttp, server_url: str) -> AuthorizationServer:
     issuer = servers[0]
     if not isinstance(issuer, str):
         raise DiscoveryFailed("the resource metadata names no authorization server")
-    metadata = await _server_metadata(http, issuer)
+    metadata = await server_metadata(http, issuer)
     if "S256" not in (metadata.get("code_challenge_methods_supported") or ()):
         raise DiscoveryFailed(f"{issuer} does not offer PKCE with S256")
     return AuthorizationServer(
@@ -107,7 +107,11 @@ def _covers(resource: str, server_url: str) -> bool:
     ).startswith(path + "/")
 
 
-async def _server_metadata(http: OAuthHttp, issuer: str) -> dict[str, Any]:
+async def server_metadata(http: OAuthHttp, issuer: str) -> dict[str, Any]:
+    """What an authorization server says of itself (RFC 8414, OpenID Connect Discovery).
+
+    Raises DiscoveryFailed, also if it says to be another; UpstreamFailed if it cannot be reached.
+    """
     origin, path = _origin(issuer), urlsplit(issuer).path.rstrip("/")
     candidates = [
         f"{origin}/.well-known/oauth-authorization-server{path}",

@@ -1,8 +1,10 @@
 """HTTP to authorization servers and protected resources: guarded addresses, bounded answers."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -13,6 +15,9 @@ from kit.outbound import OutboundPolicy, guarded_client
 
 MAX_BYTES = 256 * 1024
 TIMEOUT_S = 10.0
+"""To connect, and of silence."""
+TOTAL_TIMEOUT_S = 20.0
+"""Of a request with its answer, however it trickles."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class OAuthHttp:
     def __init__(self, policy: OutboundPolicy) -> None:
         self._policy = policy
         self._client = guarded_client(policy, timeout_s=TIMEOUT_S)
+        self._client.headers["accept-encoding"] = "identity"
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -68,21 +74,30 @@ class OAuthHttp:
     async def _send(self, method: str, url: str, **request: Any) -> Answer:
         self.check(url)
         try:
-            async with self._client.stream(method, url, **request) as response:
-                body = b""
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BYTES or response.headers.get("content-type", "").startswith(
-                        "text/event-stream"
-                    ):
-                        break
-                return Answer(response.status_code, response.headers, _object(body))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            host = httpx.URL(url).host
+            async with (
+                asyncio.timeout(TOTAL_TIMEOUT_S),
+                self._client.stream(method, url, **request) as response,
+            ):
+                return Answer(response.status_code, response.headers, _object(await _bounded(response)))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise UpstreamFailed(
-                f"{host} cannot be reached or did not answer", code="oauth_unreachable",
+                f"{urlsplit(url).hostname} cannot be reached or did not answer", code="oauth_unreachable",
                 details={"reason": type(error).__name__},
             ) from None  # fmt: skip
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    """As much of a body as is looked at; nothing of one that is compressed, which was not asked for: a small
+    one could be very large."""
+    body = b""
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        return body
+    async for chunk in response.aiter_raw():
+        body += chunk
+        is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        if len(body) > MAX_BYTES or is_stream:
+            break
+    return body
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -79,7 +79,7 @@ def unregister(session: Session, *, account_id: str, name: str) -> None:
 class ConnectorRegistry:
     def __init__(self, db: Database, catalog: Catalog) -> None:
         self._db = db
-        self._catalog = catalog
+        self.catalog = catalog
         self._has_client: HasClient | None = None
 
     def prefer_clients(self, has_client: "HasClient") -> None:
@@ -98,7 +98,7 @@ class ConnectorRegistry:
             row = (await session.exec(query)).first()
         if row is not None:
             return ConnectorTarget(row.name, row.display_name, "oauth", row.server_url)
-        entry = self._catalog.get(server)
+        entry = self.catalog.get(server)
         if entry is None or entry.auth == "none":
             raise NotFound(f"there is no connector named {server}", param="connector")
         return await self._target(account_id, entry, prefer)

@@ -64,7 +64,7 @@ def connection_routes(
 
     @router.get("/sessions/{session_id}")
     async def get_session(session_id: str, caller: Standard) -> dict[str, Any]:
-        row = await sessions.get(caller.account_id, session_id)
+        row = await sessions.rows.get(caller.account_id, session_id)
         caller.must_see(f"connect session {session_id}", row.end_user_id)
         return render_session(row)
 

@@ -10,7 +10,12 @@ from sqlmodel import select
 from starlette.types import ASGIApp
 
 from broker.broker import Broker
-from broker.mcp_connection import StdioServer
+from broker.builtins.routes import builtin_routes
+from broker.dynamic.routes import dynamic_routes
+from broker.endpoints import EndpointLimits
+from broker.mcp_stdio import StdioServer
+from broker.result_policy import BadPolicy
+from broker.result_review import ResultReview
 from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
 from connectors.client_routes import client_documents, client_routes, verification_routes
@@ -53,11 +58,13 @@ from gateway.inference.providers import Provider
 from gateway.inference.route import InferenceRoute
 from gateway.inference.routes import model_routes
 from gateway.inference.routing import Router
-from gateway.inference.search_embeddings import SETTING, SearchEmbeddings
+from gateway.inference.search_embeddings import SETTING, SearchEmbeddings, ToolSearchEmbeddings
 from gateway.inference.stand_ins import build_catalogs
+from gateway.inference.tool_images import ToolImages
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.jobs.jobs import Jobs
+from gateway.mcp_server.wiring import mcp_endpoint, mcp_routes
 from gateway.migrations import migrate
 from gateway.oauth_client_settings import configured_clients
 from gateway.ops.routes import ops_routes
@@ -122,6 +129,12 @@ class App:
         self.roller = Roller(db, clock)
         terms = AccountTerms(db, clock, usual_markup=settings.markup)
 
+        self._upstream = Upstream()
+        self.metrics = CollectorRegistry()
+        router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
+        catalogs = build_catalogs(settings, providers, sim_url, clock)
+        self.inference = Inference(catalogs, self.billing, router, terms)
+
         self._catalog = catalog
         public_url = settings.resolved_public_url
         self._oauth_http = http = OAuthHttp(policy)
@@ -147,13 +160,12 @@ class App:
                 for name, own in settings.mcp_servers.items()
             },
             meter=ToolMeter(ToolPrices(settings.tool_usd), self.billing, terms),
+            images=ToolImages(db, self.inference, self.keys),
+            review=_review(settings),
+            endpoint_limits=EndpointLimits(per_endpoint=settings.max_calls_per_webhook),
         )
 
-        self._upstream = Upstream()
-        self.metrics = CollectorRegistry()
-        router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
-        catalogs = build_catalogs(settings, providers, sim_url, clock)
-        self.inference = Inference(catalogs, self.billing, router, terms)
+        self.mcp = mcp_endpoint(db, vault, clock, self.keys, self.connections, self.broker, http, settings)
         self.twins = Twins(db, clock, credit_usd=settings.test_credit_usd, possible=catalogs.test is not None)
         self.engine = TurnEngine(
             db,
@@ -171,6 +183,7 @@ class App:
         if self._search_model is not None:
             self.embedder = Embedder(db, clock, self._search_model)
             self.billing.on_credited(self.embedder.money_came)
+            self.broker.dynamic.embed_with(ToolSearchEmbeddings(self._search_model))
         self.purger = Purger(db, clock, keep_h=settings.keep_deleted_threads_h)
         self.idempotency = Idempotency(
             db,
@@ -257,6 +270,7 @@ class App:
         self.roller.start()
         await self.idempotency.start()
         await self.broker.start()
+        await self.mcp.start()
         await self.engine.start()
         await self.jobs.runner.start()
         self.search_filler.start()
@@ -270,6 +284,7 @@ class App:
         """End the streams that would go on without end, because the process is about to stop; later also
         those of the turns that it runs. Their readers go on elsewhere."""
         self.thread_changes.stop()
+        self.mcp.stop_streams()
         if all_of_them:
             self.engine.hub.stop()
         else:
@@ -285,6 +300,7 @@ class App:
         await self.search_filler.close()
         await self.jobs.runner.close()
         await self.engine.close()
+        await self.mcp.close()
         await self.broker.close()
         await self.credentials.close()
         await self._oauth_http.close()
@@ -338,7 +354,7 @@ class App:
         self.post_paths = frozenset({*self._hot_routes, *post_paths(routers)})
         control_plane = BodyLimit(api_of(routers), max_bytes=settings.max_request_bytes)
         door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=self._hot_routes)
-        return CrossOrigin(door, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
+        return CrossOrigin(door, origins=settings.allowed_origins)
 
     def _control_plane(self) -> tuple[APIRouter, ...]:
         store = self._threads
@@ -372,11 +388,14 @@ class App:
             response_routes(self.responses),
             conversation_routes(Conversations(self.responses.rows, store, self.engine)),
             tool_routes(self.broker),
+            builtin_routes(),
+            dynamic_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
             connection_routes(self.connections, self.credentials, self.connect_sessions, self.devices),
             client_routes(self._connectors, self.connect_sessions),
             verification_routes(self.connect_sessions),
             client_documents(self.connect_sessions.consents.clients),
+            mcp_routes(self.mcp, self.settings),
             connect_pages(
                 self.connect_sessions,
                 self._account_name,
@@ -401,6 +420,14 @@ def _oauth_clients(settings: Settings) -> dict[str, ConfiguredClient]:
         return configured_clients(settings.oauth_clients)
     except ValueError as error:
         raise BadSettings(str(error)) from None
+
+
+def _review(settings: Settings) -> ResultReview:
+    """Raises BadSettings."""
+    try:
+        return settings.tool_results.review()
+    except BadPolicy as error:
+        raise BadSettings(f"tool_results.policy: {error}") from None
 
 
 def _stripe(settings: Settings, db: Database, clock: Clock, billing: Billing) -> StripeBilling | None:

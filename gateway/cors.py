@@ -6,6 +6,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 ALLOWED_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 EXPOSED_HEADERS = (
     "x-request-id",
+    "mcp-session-id",
+    "www-authenticate",
     "idempotent-replayed",
     "x-qlaud-thread-id",
     "x-qlaud-assistant-seq",

@@ -57,7 +57,7 @@ def error_body(error: HeddleError, path: str, request_id: str) -> bytes:
 def error_headers(error: HeddleError) -> dict[str, str]:
     headers = {"content-type": "application/json", **error.headers}
     if isinstance(error, AuthenticationFailed):
-        headers["www-authenticate"] = "Bearer"
+        headers.setdefault("www-authenticate", "Bearer")
     return headers
 
 

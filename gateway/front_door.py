@@ -13,7 +13,9 @@ from kit.caller import Caller
 from kit.errors import AuthenticationFailed
 from kit.ids import new_uuid
 
-PUBLIC_PATHS = frozenset({"/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/billing/credits"})
+PUBLIC_PATHS = frozenset(
+    {"/v1/builtins", "/v1/mcp-catalog", "/v1/billing/stripe-webhook", "/v1/billing/credits"}
+)
 """Paths below ``/v1`` without an API key: open, or with an authentication of their own."""
 
 SIGNED_PATH = re.compile(r"/v1/tools/[^/]+/results/[^/]+")
@@ -72,7 +74,7 @@ class FrontDoor:
         path: str = scope["path"]
         idempotency_key = None
         if path.startswith("/v1/") and path not in PUBLIC_PATHS:
-            secret, idempotency_key = _credentials(scope)
+            secret, idempotency_key = credentials(scope)
             if secret is not None:
                 scope["caller"] = await self._keys.authenticate(secret)
             elif SIGNED_PATH.fullmatch(path):
@@ -108,7 +110,7 @@ def _read_as_json(scope: Scope) -> None:
         scope["headers"] = [*kept, (b"content-type", b"application/json")]
 
 
-def _credentials(scope: Scope) -> tuple[str | None, bytes | None]:
+def credentials(scope: Scope, *, max_length: int = MAX_SECRET_LENGTH) -> tuple[str | None, bytes | None]:
     """The key in ``x-api-key`` or ``authorization: Bearer``, and the ``idempotency-key``, if there are any.
     Raises AuthenticationFailed."""
     found = bearer = b""
@@ -123,6 +125,6 @@ def _credentials(scope: Scope) -> tuple[str | None, bytes | None]:
     secret = (found or bearer).strip()
     if not secret:
         return None, idempotency_key
-    if len(secret) > MAX_SECRET_LENGTH:
+    if len(secret) > max_length:
         raise AuthenticationFailed("this API key is not known", code="unknown_key")
     return secret.decode("latin-1"), idempotency_key

@@ -59,7 +59,10 @@ async def served(
 
     Raises OSError if the address is taken.
     """
-    listener = socket.create_server((host, port))
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's algorithm on
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen()
     base_url = f"http://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         build(base_url),

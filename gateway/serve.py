@@ -145,11 +145,13 @@ def _stop_on_signals(server: uvicorn.Server, app: App) -> Callable[[], None]:
 
 def configure_logging(level: str) -> None:
     """Our own loggers at ``level``. Libraries never below warnings: in their debug output some of them
-    print SQL parameters, that is, what people wrote."""
+    print SQL parameters, that is, what people wrote. The MCP SDK never: it prints what a hostile server sent,
+    with a traceback each time, and the call's own record says what happened."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
     ours = getattr(logging, level.upper())
     logging.getLogger().setLevel(max(logging.WARNING, ours))
     logging.getLogger("heddle").setLevel(ours)
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 def run_serve(settings: Settings, *, on_ready: Callable[[Serving], None]) -> None:

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.billing.stripe.settings import StripeSettings
 from gateway.oauth_client_settings import OAuthClientSettings
+from gateway.tool_results import ToolResultSettings
 from kit.outbound import OutboundPolicy, parse_networks
 
 DEFAULT_FILE = "heddle.toml"
@@ -143,6 +144,16 @@ class Settings(BaseSettings):
     low_balance_usd: Decimal = Field(default=Decimal(1), ge=0, le=1_000_000)
     markup: Decimal = Field(default=Decimal("0.07"), ge=0, le=10)
     cors_origins: str = "*"
+    mcp_connect_wait_s: float = Field(default=45, ge=0, le=600, allow_inf_nan=False)
+    """How long a call at ``/mcp`` waits for the connection that its end user has gone to make."""
+    mcp_oauth_issuer: str | None = None
+    """The authorization server whose tokens ``/mcp`` takes beside API keys."""
+    mcp_oauth_end_user_claim: str = Field(default="sub", min_length=1)
+    mcp_oauth_key_claim: str = Field(default="heddle_key_id", min_length=1)
+    mcp_oauth_key_id: str | None = Field(default=None, pattern=r"^key_\w+$")
+    """The API key that all tokens act through; unset: the one that a token's claim names."""
+    mcp_oauth_scopes: str = Field(default="", pattern=r"^[\x21\x23-\x5b\x5d-\x7e ]*$")
+    """What a token must have been granted, separated by spaces."""
     keep_alive_s: int = Field(default=75, ge=1, le=3600)
     catalog_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -164,6 +175,8 @@ class Settings(BaseSettings):
     stripe_webhook_secret: str | None = Field(default=None, repr=False, validate_default=True)
     stripe: StripeSettings = Field(default_factory=StripeSettings)
     max_tries: int = Field(default=3, ge=1, le=10)
+    max_calls_per_webhook: int = Field(default=32, ge=1, le=10_000)
+    """Under way at once, to one URL of an account."""
     sim: Literal["auto", "on", "off"] = "auto"
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
@@ -172,6 +185,7 @@ class Settings(BaseSettings):
     oauth_clients: dict[str, OAuthClientSettings] = Field(default_factory=dict)
     tool_usd: dict[str, UsdPerCall] = Field(default_factory=dict)
     """What a call of a tool of ``mcp_servers`` costs: ``"server/tool"``, or ``"server/*"`` for the rest."""
+    tool_results: ToolResultSettings = Field(default_factory=ToolResultSettings)
 
     @field_validator("allow_private_targets")
     @classmethod
@@ -192,18 +206,18 @@ class Settings(BaseSettings):
             )
         return secret
 
-    @field_validator("tool_usd")
+    @field_validator("tool_usd", "tool_results")
     @classmethod
-    def _of_known_servers(cls, prices: dict[str, Decimal], others: ValidationInfo) -> dict[str, Decimal]:
-        for name in prices:
+    def _of_known_servers(cls, value: Any, others: ValidationInfo) -> Any:
+        for name in value.trusted if isinstance(value, ToolResultSettings) else value:
             server, _, tool = name.partition("/")
             if not tool:
                 raise ValueError(f"expected names such as server/tool or server/*, got {name!r}")
             if server not in others.data.get("mcp_servers", {server: None}):
                 raise ValueError(f"{name}: there is no server {server!r} under mcp_servers")
-        return prices
+        return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "mcp_oauth_issuer")
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
         if url and not re.match(r"https?://[^/\s]+", url):
@@ -244,6 +258,10 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / DATABASE_FILE}"
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        return [origin.strip() for origin in self.cors_origins.split(",")]
 
     @property
     def resolved_public_url(self) -> str:

@@ -1,8 +1,9 @@
 """Safe outbound HTTP: requests to addresses that a tenant chose reach only public hosts.
 
 The check is made on the very address that is connected to (the name is resolved here and the connection
-goes to the resolved IP), so a DNS answer that changes between check and use gains nothing. Redirects are
-not followed. ``OutboundPolicy`` lists the private networks that the operator allows.
+goes to the resolved IP), so a DNS answer that changes between check and use gains nothing. Of an answer with
+several addresses the private ones are never tried. Redirects are not followed, cookies not kept.
+``OutboundPolicy`` lists the private networks that the operator allows.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,13 +21,12 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from kit.addresses import IPAddress, NoSuchHost, is_public, literal_address, reached_by
 from kit.errors import InvalidRequest
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class BlockedAddress(InvalidRequest):
@@ -50,13 +51,10 @@ class OutboundPolicy:
     private_networks: tuple[IPNetwork, ...] = field(default=())
 
     def allows(self, address: IPAddress) -> bool:
-        inner = _embedded_ipv4(address)
-        if inner is not None:
-            return self.allows(inner)
-        listed = any(
-            address.version == network.version and address in network for network in self.private_networks
+        reached = reached_by(address)
+        return is_public(reached) or any(
+            reached.version == network.version and reached in network for network in self.private_networks
         )
-        return listed or (address.is_global and not address.is_multicast)
 
     def check_url(self, url: str, *, param: str) -> None:
         """Refuse at registration what could never be called. Raises InvalidRequest naming ``param``.
@@ -66,18 +64,18 @@ class OutboundPolicy:
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
-        except ValueError:
+            literal = literal_address(host) if host else None
+        except ValueError:  # NoSuchHost too
             raise InvalidRequest(f"{param} has a host or a port that cannot be", param=param) from None
-        if not url.isprintable() or " " in url:
-            raise InvalidRequest(f"{param} has spaces or control characters", param=param)
+        if not url.isprintable() or " " in url or "\\" in url:
+            raise InvalidRequest(f"{param} has spaces, backslashes or control characters", param=param)
         if parts.scheme not in {"http", "https"} or not host:
             raise InvalidRequest(f"{param} must be an https URL", param=param)
         if parts.username is not None or parts.password is not None:
             raise InvalidRequest(f"{param} must not hold credentials", param=param)
-        literal = _literal(host)
         if literal is not None and not self.allows(literal):
             raise BlockedAddress(f"{param} points at a private address that is not allowed", param=param)
-        if parts.scheme == "http" and (literal is None or literal.is_global):
+        if parts.scheme == "http" and (literal is None or is_public(reached_by(literal))):
             raise InvalidRequest(
                 f"{param} must be https (plain http only to private addresses that the operator allows)",
                 param=param,
@@ -85,7 +83,10 @@ class OutboundPolicy:
 
     async def resolve(self, host: str, port: int) -> list[str]:
         """The allowed IP addresses of a host. Raises BlockedAddress if it has none, OSError if unknown."""
-        literal = _literal(host)
+        try:
+            literal = literal_address(host)
+        except NoSuchHost:
+            raise OSError(f"{host} is no address") from None
         if literal is not None:
             found: list[IPAddress] = [literal]
         else:
@@ -95,25 +96,6 @@ class OutboundPolicy:
         if not allowed:
             raise BlockedAddress(f"{host} is not a public address and is not allowed by the operator")
         return allowed
-
-
-def _embedded_ipv4(address: IPAddress) -> IPAddress | None:
-    """The IPv4 address that an IPv6 address leads to: mapped, NAT64 (RFC 6052), 6to4, Teredo."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address in NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo is not None else None)
-
-
-def _literal(host: str) -> IPAddress | None:
-    if host == "localhost":
-        return ipaddress.ip_address("127.0.0.1")
-    try:
-        return ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
 
 
 def guarded_backend(core: ModuleType, policy: OutboundPolicy) -> Any:
@@ -163,7 +145,8 @@ def tls_context() -> ssl.SSLContext:
 
 
 def guarded_client(policy: OutboundPolicy, *, timeout_s: float = 30.0) -> httpx.AsyncClient:
-    """An httpx client for tenant-chosen URLs: guarded sockets, no redirects, no environment proxies."""
+    """An httpx client for tenant-chosen URLs: guarded sockets, no redirects, no environment proxies, and no
+    cookies: what one tenant's call is given is not for another's at the same host."""
     transport = httpx.AsyncHTTPTransport(verify=tls_context(), trust_env=False)
     transport._pool = httpcore.AsyncConnectionPool(
         ssl_context=tls_context(),
@@ -173,4 +156,10 @@ def guarded_client(policy: OutboundPolicy, *, timeout_s: float = 30.0) -> httpx.
         http1=True,
         network_backend=guarded_backend(httpcore, policy),
     )
-    return httpx.AsyncClient(transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False)
+    return httpx.AsyncClient(
+        transport=transport,
+        timeout=timeout_s,
+        follow_redirects=False,
+        trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )

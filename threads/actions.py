@@ -7,6 +7,7 @@ locks the turn before it looks at its actions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -17,9 +18,10 @@ from kit.errors import NotFound
 from threads.approvals import grant
 from threads.changes import record_changes, turn_change
 from threads.ending import Endings
-from threads.models import PendingAction, Thread, ToolCallRow, Turn
-from threads.outcomes import Answer, check_answer, check_output, result_of
-from threads.rows import locked_turn
+from threads.models import PendingAction, Thread, ToolOutput, Turn
+from threads.outcomes import Answer, check_output, checked_answer, result_of
+from threads.questions import close_questions, response_of, take_answer
+from threads.rows import call_of, locked_turn
 from threads.store import visible
 
 EXPIRED_AT_ONCE = 200
@@ -58,12 +60,11 @@ class PendingActions:
         def write(session: Session) -> Resolved:
             turn = locked_turn(session, turn_id)
             found = []
-            for action_id, answer in answers:
+            for number, (action_id, answer) in enumerate(answers):
                 action = session.get(PendingAction, action_id, populate_existing=True)
                 if action is None or action.turn_id != turn_id:
                     raise NotFound(f"action {action_id} not found", param="actions")
-                check_answer(action.kind, answer)
-                found.append((action, answer))
+                found.append((action, checked_answer(action, answer, param=f"actions.{number}")))
             assert turn is not None
             return self.apply(session, turn, found)
 
@@ -146,6 +147,26 @@ class PendingActions:
             resolved.append(await self._db.write(write))
         return resolved
 
+    async def give_up_questions(
+        self, turn_id: str, tool_use_id: str, action_id: str | None = None
+    ) -> dict[str, Any]:
+        """A call that is under way does not wait for an answer any more: to this question, or to any. Returns
+        the answer if there was one after all, else what it takes for one."""
+
+        def write(session: Session) -> dict[str, Any]:
+            locked_turn(session, turn_id)
+            close_questions(session, turn_id, tool_use_id, now_ms=self._clock.now_ms(), only=action_id)
+            action = session.get(PendingAction, action_id) if action_id is not None else None
+            return response_of(action)
+
+        return await self._db.write(write)
+
+    async def response(self, action_id: str) -> dict[str, Any] | None:
+        """What a question was answered; None while it is open."""
+        async with self._db.session() as session:
+            action = await session.get(PendingAction, action_id, populate_existing=True)
+        return response_of(action) if action is None or action.status != "open" else None
+
     # --- within a transaction that has locked the turn ---------------------------------------------
 
     def apply(
@@ -157,12 +178,13 @@ class PendingActions:
         expired: bool = False,
     ) -> Resolved:
         """Resolve those that are open still."""
+        now = self._clock.now_ms()
         still_open = [(action, answer) for action, answer in answers if action.status == "open"]
         for action, answer in still_open:
             if action.status != "open":  # answered twice in one request
                 continue
             action.status = "expired" if expired else "resolved"
-            action.outcome, action.resolved_at = answer.type, self._clock.now_ms()
+            action.outcome, action.resolved_at = answer.type, now
             session.add(action)
             if action.kind == "funds" and answer.type != "funds":
                 session.flush()
@@ -179,6 +201,10 @@ class PendingActions:
         self, session: Session, turn: Turn, action: PendingAction, answer: Answer, *, expired: bool
     ) -> None:
         """What the answer does to the call that waited, or to the tools that the turn has."""
+        if action.kind == "elicitation":
+            response = answer.response or {"action": answer.type}
+            take_answer(session, action, response, now_ms=self._clock.now_ms())
+            return
         if action.tool_use_id is None:
             if action.kind == "connect" and answer.type == "deny":
                 turn.declined_connectors = [*turn.declined_connectors, action.subject]
@@ -194,7 +220,12 @@ class PendingActions:
         else:
             call.status, call.is_error, call.finished_at = "answered", result.is_error, self._clock.now_ms()
             call.output, call.content, call.record = result.output, result.content, result.record
+            call.for_client = result.for_client
+            if result.full is not None:
+                session.add(ToolOutput(call_id=call.id, body=result.full))
         session.add(call)
+        if action.kind == "task":
+            close_questions(session, turn.id, action.tool_use_id, now_ms=self._clock.now_ms())
 
     def _go_on(self, session: Session, turn: Turn) -> bool:
         """Set a waiting turn running again, for anybody to take, if nothing is open any more."""
@@ -209,11 +240,6 @@ class PendingActions:
         session.add(turn)
         record_changes(session, turn.thread_id, now, [turn_change(turn.id, turn.status)])
         return True
-
-
-def call_of(session: Session, turn_id: str, tool_use_id: str) -> ToolCallRow:
-    query = select(ToolCallRow).where(ToolCallRow.turn_id == turn_id, ToolCallRow.tool_use_id == tool_use_id)
-    return session.exec(query.execution_options(populate_existing=True)).one()
 
 
 def _open(turn_id: str):  # type: ignore[no-untyped-def]

@@ -6,16 +6,16 @@ Invariants:
 - a message's ``seq`` is the thread's ``last_seq`` after it: dense, without gaps or repeats;
 - an assistant message, its settlement and its tool-call rows exist together or not at all;
 - so do a tool's result and the charge for it, where the tool has a price;
-- a turn that waits has an open action, and holds no lease;
 - what a transaction did is in the turn's log of events, as far as subscribers are told of it;
 - a message and its search entry exist together or not at all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlmodel import Session, col, select
 
+from broker.calls import UNTRUSTED
 from kit.caller import Caller
 from kit.clock import Clock
 from kit.crash_points import reach
@@ -24,15 +24,14 @@ from kit.errors import NotFound
 from kit.ids import new_id
 from kit.json import storable
 from threads.beginning import Beginning
-from threads.changes import record_changes, turn_change, withdrawn_change
+from threads.changes import record_changes, withdrawn_change
 from threads.ending import Endings
-from threads.leases import Leases
 from threads.model_client import StepCost
-from threads.models import Compaction, Message, PendingAction, Thread, ToolCallRow, Turn
-from threads.needs import Need
-from threads.rows import CALLS, TURNS, append_message, locked_thread, take_last_message_back
+from threads.models import Compaction, Message, Thread, ToolCallRow, Turn
+from threads.rows import CALLS, append_message, locked_thread, take_last_message_back
 from threads.store import visible
 from threads.turn_request import TurnRequest
+from threads.waits import Tell, Waits
 
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the server stopped while it was under way. "
@@ -40,11 +39,7 @@ UNKNOWN_OUTCOME = (
 )
 
 
-Tell = Callable[[Session], None]
-"""Logs the events that tell of a transaction, within it."""
-
-
-class Journal(Leases):
+class Journal(Waits):
     """Writes for one process, named ``owner``."""
 
     def __init__(self, db: Database, clock: Clock, owner: str, endings: Endings | None = None) -> None:
@@ -193,6 +188,7 @@ class Journal(Leases):
                 "tool_use_id": call.tool_use_id,
                 "content": call.content or [],
                 **({"is_error": True} if call.is_error else {}),
+                **({UNTRUSTED: True} if (call.record or {}).get(UNTRUSTED) is True else {}),
             }
             for call in calls
         ]
@@ -211,61 +207,6 @@ class Journal(Leases):
         reach("turn.results.committed")
         turn.last_seq = message.seq
         return message
-
-    async def open_action(self, turn: Turn, call: ToolCallRow, need: Need, tell: Tell | None = None) -> None:
-        """The call waits for somebody, while others of the turn may go on; unless its answer has come already
-        (``call.status`` says so then). ``tell`` writes that to the turn's stream. Raises LeaseLost."""
-
-        def write(session: Session) -> ToolCallRow:
-            self._hold(session, turn)
-            row = session.get_one(ToolCallRow, call.id, populate_existing=True)
-            if row.status != "answered":
-                row.status = "waiting"
-                session.add(row)
-                session.add(need.row(turn, call, now_ms=self._clock.now_ms()))
-            if tell is not None:
-                tell(session)
-            return row
-
-        call.sqlmodel_update(await self._db.write(write))
-
-    async def park(
-        self,
-        turn: Turn,
-        tell: Callable[[Session, Sequence[PendingAction]], None],
-        needs: Sequence[Need] = (),
-    ) -> list[PendingAction]:
-        """The turn waits for its open actions and for ``needs``, and gives up its lease; ``tell`` writes that
-        to its stream. Returns all of them; none, and the turn runs on, if everything was answered
-        meanwhile. Raises LeaseLost."""
-
-        def write(session: Session) -> list[PendingAction]:
-            self._hold(session, turn)
-            now = self._clock.now_ms()
-            session.add_all([need.row(turn, None, now_ms=now) for need in needs])
-            session.flush()
-            query = select(PendingAction).where(
-                PendingAction.turn_id == turn.id, PendingAction.status == "open"
-            )
-            waiting = list(session.exec(query.order_by(col(PendingAction.created_at))).all())
-            if waiting:
-                self._change(
-                    session,
-                    turn,
-                    status="requires_action",
-                    lease_owner=None,
-                    lease_until=0,
-                    parked_at=now,
-                    settled_attempts=turn.attempt,
-                )
-                record_changes(session, turn.thread_id, now, [turn_change(turn.id, "requires_action")])
-                tell(session, waiting)
-            return waiting
-
-        actions = await self._db.write(write)
-        if actions:
-            turn.status = "requires_action"
-        return actions
 
     async def finish(
         self,
@@ -330,8 +271,3 @@ class Journal(Leases):
         if turn is None or turn.thread_id != thread_id:
             raise NotFound(f"turn {turn_id} not found")
         return turn
-
-    def _change(self, session: Session, turn: Turn, *, nanos: int = 0, **changes: Any) -> None:
-        """``nanos`` are added to what the turn has cost."""
-        changes["updated_at"] = self._clock.now_ms()
-        TURNS.update(session, turn.id, changes, cost_nanos=nanos)

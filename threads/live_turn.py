@@ -58,6 +58,11 @@ class LiveTurn:
         self._unlogged.set()
         self.changed.set()
 
+    async def interject(self, event: dict[str, Any]) -> None:
+        """Publish an event while others may be running transactions: between them."""
+        async with self._flushing:
+            self.publish(event)
+
     async def room(self) -> None:
         """Wait while the log is too far behind."""
         await self._room.wait()

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from kit.columns import big_int, json_column, reference
+from kit.columns import big_int, blob, json_column, reference
 
 HOUR_MS = 60 * 60 * 1000
 DAY_MS = 24 * HOUR_MS
@@ -243,6 +243,10 @@ class ToolCallRow(SQLModel, table=True):
     content: list[dict[str, Any]] | None = Field(default=None, sa_column=json_column(nullable=True))
     is_error: bool = False
     record: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    for_client: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    """What its event has besides, and no model sees."""
+    suspended: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    """With what it goes on (``broker.calls.Resume``): ``state``, ``answers``. Nobody is shown it."""
     cost_nanos: int | None = Field(default=None, sa_column=big_int(nullable=True))
     """None unless its tool has a price."""
     created_at: int = Field(sa_column=big_int())
@@ -267,16 +271,25 @@ class ToolGrant(SQLModel, table=True):
     created_at: int = Field(sa_column=big_int())
 
 
+class ToolOutput(SQLModel, table=True):
+    """The whole output of a call, as JSON, whose row has only a part of it."""
+
+    __tablename__ = "tool_output"
+
+    call_id: str = Field(primary_key=True, foreign_key="tool_call.id", ondelete="CASCADE")
+    body: bytes = Field(sa_column=blob(), repr=False)
+
+
 class PendingAction(SQLModel, table=True):
     """Something a turn waits for; with an expiry and a default outcome, so that none waits for ever.
 
-    ``kind`` is one of ``connect``, ``approval``, ``client_tool``, ``webhook``, ``funds``.
-    """
+    ``kind`` is one of ``outcomes.ANSWERS``."""
 
     __tablename__ = "pending_action"
     __table_args__ = (
         Index("pending_action_open", "status", "expires_at"),
         Index("pending_action_by_kind", "status", "kind", "account_id"),
+        Index("pending_action_due", "due_at", **_only_where("due_at IS NOT NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -290,6 +303,10 @@ class PendingAction(SQLModel, table=True):
     needed_nanos: int | None = Field(default=None, sa_column=big_int(nullable=True))
     """Of ``funds``: the key that pays, and the least that must be free."""
     tool_use_id: str | None = None
+    input_key: str | None = None
+    """Of ``elicitation``: what its server calls the question."""
+    due_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
+    """Of ``task``: when its server is to be asked for it, or told that nobody waits any more."""
     payload: dict[str, Any] = Field(sa_column=json_column())
     status: str = "open"
     outcome: str | None = None

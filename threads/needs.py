@@ -1,9 +1,11 @@
 """What a turn can wait for: one kind of pending action each, with its expiry and its default outcome."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.calls import AnswersLater, NeedsConnection
+from broker.calls import AnswersLater, NeedsConnection, TaskUnderWay
+from broker.elicitation import Question
 from kit.errors import PaymentRequired
 from kit.ids import new_id
 from threads.failure import error_record
@@ -16,7 +18,7 @@ FUNDS_CODES = frozenset({"wallet_empty", "key_cap_reached", "end_user_budget_rea
 @dataclass(frozen=True)
 class Need:
     """``default`` is the outcome if nobody answers in time: ``deny``, ``error`` (the model is told that no
-    answer came) or ``fail`` (the turn ends)."""
+    answer came), ``cancel`` (the server is) or ``fail`` (the turn ends)."""
 
     kind: str
     subject: str
@@ -25,6 +27,8 @@ class Need:
     payload: dict[str, Any] = field(default_factory=dict)
     key_id: str | None = None
     needed_nanos: int | None = None
+    input_key: str | None = None
+    due_at: int | None = None
 
     def row(self, turn: Turn, call: ToolCallRow | None, *, now_ms: int) -> PendingAction:
         return PendingAction(
@@ -36,6 +40,8 @@ class Need:
             subject=self.subject,
             key_id=self.key_id,
             needed_nanos=self.needed_nanos,
+            input_key=self.input_key,
+            due_at=self.due_at,
             tool_use_id=call.tool_use_id if call is not None else None,
             payload=self.payload,
             default_outcome=self.default,
@@ -59,6 +65,22 @@ def approval(
     return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)
 
 
+def batch_approval(
+    turn: Turn,
+    call: ToolCallRow,
+    display_name: str,
+    definitions: Mapping[str, str],
+    *,
+    first_use: bool,
+    now_ms: int,
+) -> Need:
+    """The same for a call that calls others in its turn; ``definitions``: those that must be approved of."""
+    payload: dict[str, Any] = {"input": call.input, "tools": sorted(definitions)}
+    if first_use:
+        payload["first_use_of"] = dict(definitions)
+    return Need("approval", display_name, "deny", now_ms + turn.action_timeout_ms, payload)
+
+
 def client_tool(turn: Turn, call: ToolCallRow, *, now_ms: int) -> Need:
     expires_at = now_ms + turn.client_tool_wait_ms + turn.action_timeout_ms
     return Need("client_tool", call.name, "error", expires_at, {"input": call.input})
@@ -67,6 +89,17 @@ def client_tool(turn: Turn, call: ToolCallRow, *, now_ms: int) -> Need:
 def webhook_result(turn: Turn, later: AnswersLater, *, now_ms: int) -> Need:
     payload = {"tool": later.tool_name}
     return Need("webhook", later.tool_id, "error", now_ms + turn.action_timeout_ms, payload)
+
+
+def elicitation(tool: str, server: str, question: Question, *, expires_at: int) -> Need:
+    payload = {"server": server, **question.shown}
+    return Need("elicitation", tool, "cancel", expires_at, payload, input_key=question.key)
+
+
+def task(turn: Turn, tool: str, under_way: TaskUnderWay, *, now_ms: int) -> Need:
+    payload = {"server": under_way.server, "message": under_way.message}
+    expires_at = now_ms + turn.action_timeout_ms
+    return Need("task", tool, "error", expires_at, payload, due_at=now_ms + under_way.poll_after_ms)
 
 
 def funds(turn: Turn, refusal: PaymentRequired, *, now_ms: int) -> Need:

@@ -1,11 +1,13 @@
 """What the answer to a pending action does: to the tool call that waited, or to the turn."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from broker.calls import ToolResult, error_result, json_result
+from broker.elicitation import response_to
 from kit.errors import InvalidRequest, TooLarge
 from threads.models import PendingAction
 
@@ -22,31 +24,46 @@ ANSWERS = {
     "approval": ("approve", "deny"),
     "client_tool": ("tool_output", "deny"),
     "webhook": ("deny",),
+    "elicitation": ("elicitation", "deny"),
+    "task": ("deny",),
     "funds": ("funds", "deny"),
 }
-"""Who may see the turn may give these answers, by kind. A webhook's output must come from the webhook."""
+"""Who may see the turn may give these answers, by kind. A webhook's output must come from the webhook, a
+task's from its server."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """``type`` is one of ``ANSWERS``, or what has become of an action that nobody answered: ``error``,
-    ``fail``."""
+    ``cancel``, ``fail``. Of an ``elicitation``, ``action`` and ``content`` are what was said, ``response`` is
+    what the server is told. ``result`` is what a call came to that went on elsewhere."""
 
     type: str
     reason: str | None = None
     output: Any = None
     is_error: bool = False
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What the call's record says beside."""
+    action: str | None = None
+    content: Any = None
+    response: dict[str, Any] | None = None
+    result: ToolResult | None = None
 
 
-def check_answer(kind: str, answer: Answer) -> None:
-    """Raises InvalidRequest if this kind of action cannot be answered so, TooLarge."""
-    allowed = ANSWERS[kind]
+def checked_answer(action: PendingAction, answer: Answer, *, param: str) -> Answer:
+    """The answer as it is applied. Raises InvalidRequest if the action cannot be answered so, TooLarge."""
+    allowed = ANSWERS[action.kind]
     if answer.type not in allowed:
         raise InvalidRequest(
-            f"actions.type: a {kind} action expects {' or '.join(allowed)}, got {answer.type}",
+            f"{param}.type: a {action.kind} action expects {' or '.join(allowed)}, got {answer.type}",
             param="actions",
         )
     check_output(answer)
+    if action.kind != "elicitation":
+        return answer
+    said = "decline" if answer.type == "deny" else answer.action
+    response = response_to(action.payload, said, answer.content, param=param)
+    return replace(answer, type=response["action"], response=response)
 
 
 def check_output(answer: Answer) -> None:
@@ -57,10 +74,12 @@ def check_output(answer: Answer) -> None:
 
 def result_of(action: PendingAction, answer: Answer, *, expired: bool) -> ToolResult | None:
     """What the model is told of the call that waited; None if it is to be called now."""
+    if answer.result is not None:
+        return answer.result
     if answer.type in {"connected", "approve", "funds"}:
         return None
     if answer.type == "tool_output":
-        record = {"kind": action.kind, "target": action.subject, "status": "answered"}
+        record = {"kind": action.kind, "target": action.subject, "status": "answered", **answer.record}
         return json_result(answer.output, is_error=answer.is_error, record=record)
     record = {"kind": action.kind, "target": action.subject, "status": "expired" if expired else answer.type}
     return error_result(_words(action.kind, answer, expired=expired), record)

@@ -8,9 +8,8 @@ from threads.journal import Journal
 from threads.live_turn import LastEvents
 from threads.models import PendingAction
 from threads.needs import Need
-from threads.schemas import render_action
 from threads.steps import TurnRun
-from threads.turn_events import done_event
+from threads.turn_events import done_event, required_event
 
 
 async def park(journal: Journal, run: TurnRun, needs: Sequence[Need] = ()) -> list[PendingAction]:
@@ -19,12 +18,9 @@ async def park(journal: Journal, run: TurnRun, needs: Sequence[Need] = ()) -> li
 
     async def transaction(last: LastEvents) -> list[PendingAction]:
         def tell(session: Session, actions: Sequence[PendingAction]) -> None:
-            required = {
-                "type": f"{prefix}.requires_action",
-                "turn_id": turn.id,
-                "actions": [render_action(action) for action in actions],
-            }
-            last.log(session, required, done_event(prefix, turn, incomplete=True))
+            last.log(
+                session, required_event(prefix, turn, actions), done_event(prefix, turn, incomplete=True)
+            )
 
         return await journal.park(turn, tell, needs)
 

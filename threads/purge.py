@@ -16,13 +16,15 @@ from sqlmodel import Session, col, delete, select
 
 from kit.clock import Clock
 from kit.db import Database
-from threads.models import Message, Thread, ThreadChange, Turn, TurnEventChunk
+from threads.models import Message, Thread, ThreadChange, ToolCallRow, ToolOutput, Turn, TurnEventChunk
 
 logger = logging.getLogger("heddle.threads")
 
 PURGE_EVERY_S = 600.0
 ROWS_AT_ONCE = 500
 TURNS_AT_ONCE = 50
+OUTPUTS_AT_ONCE = 10
+"""Each may have 8 MiB."""
 THREADS_AT_ONCE = 10_000
 INDEX_PAGES_AT_ONCE = 64
 HOUR_MS = 3_600_000
@@ -126,6 +128,15 @@ def _empty_step(session: Session, thread_id: str) -> _Taken | None:
         col(ThreadChange.thread_id) == thread_id, col(ThreadChange.number).in_(changes)
     )
     if taken := session.exec(some).rowcount:
+        return _Taken(0, taken)
+    outputs = (
+        select(ToolOutput.call_id)
+        .join(ToolCallRow, col(ToolCallRow.id) == col(ToolOutput.call_id))
+        .join(Turn, col(Turn.id) == col(ToolCallRow.turn_id))
+        .where(Turn.thread_id == thread_id)
+        .limit(OUTPUTS_AT_ONCE)
+    )
+    if taken := session.exec(delete(ToolOutput).where(col(ToolOutput.call_id).in_(outputs))).rowcount:
         return _Taken(0, taken)
     turns = select(Turn.id).where(Turn.thread_id == thread_id).limit(TURNS_AT_ONCE)
     return _Taken(0, session.exec(delete(Turn).where(col(Turn.id).in_(turns))).rowcount)

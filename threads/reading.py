@@ -6,10 +6,11 @@ from sqlmodel import col, select
 
 from kit.caller import Caller
 from kit.db import Database
+from kit.errors import Conflict, NotFound
 from threads.actions import PendingActions
 from threads.context.repair import as_blocks
-from threads.models import Message, Thread, ToolCallRow, Turn
-from threads.schemas import render_turn
+from threads.models import Message, Thread, ToolCallRow, ToolOutput, Turn
+from threads.schemas import render_output, render_turn
 from threads.store import visible
 
 
@@ -40,6 +41,22 @@ class TurnReader:
         query = query.order_by(col(ToolCallRow.iteration), col(ToolCallRow.position))
         async with self._db.session() as session:
             return list((await session.exec(query)).all())
+
+    async def output(self, turn: Turn, call: str) -> dict[str, Any]:
+        """The whole output of one of a turn's calls, named by its id or its ``tool_use_id``; to be encoded as
+        JSON. Raises NotFound, Conflict (``no_output_yet``)."""
+        query = select(ToolCallRow, ToolOutput.body).outerjoin(ToolOutput)
+        query = query.where(
+            ToolCallRow.turn_id == turn.id, (ToolCallRow.id == call) | (ToolCallRow.tool_use_id == call)
+        )
+        async with self._db.session() as session:
+            found = (await session.exec(query)).first()
+        if found is None:
+            raise NotFound(f"call {call} not found")
+        row, body = found
+        if row.status not in {"answered", "done"}:
+            raise Conflict(f"call {call} has no output yet", code="no_output_yet")
+        return render_output(row, body)
 
     async def last_assistant(self, turn: Turn) -> Message | None:
         """The newest assistant message of a turn; None if it waits before its first model step."""

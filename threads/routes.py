@@ -151,11 +151,29 @@ def thread_routes(
         turn = await engine.journal.get(caller, thread_id, turn_id)
         return await reader.rendered(turn)
 
+    @router.get("/{thread_id}/turns/{turn_id}/calls/{call}/output")
+    async def get_output(thread_id: str, turn_id: str, call: str, caller: Standard) -> Response:
+        turn = await engine.journal.get(caller, thread_id, turn_id)
+        return _json(await reader.output(turn, call), status=200, headers={})
+
     @router.post("/{thread_id}/turns/{turn_id}/actions")
     async def answer_actions(
         thread_id: str, turn_id: str, body: ActionAnswers, caller: Standard
     ) -> dict[str, Any]:
-        answers = [(one.id, Answer(one.type, one.reason, one.output, one.is_error)) for one in body.actions]
+        answers = [
+            (
+                one.id,
+                Answer(
+                    one.type,
+                    one.reason,
+                    one.output,
+                    one.is_error,
+                    action=one.action,
+                    content=one.content,
+                ),
+            )
+            for one in body.actions
+        ]
         turn = await engine.answer(caller, thread_id, turn_id, answers)
         return await reader.rendered(turn)
 

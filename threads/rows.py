@@ -50,6 +50,12 @@ def locked_turn(session: Session, turn_id: str) -> Turn | None:
     return session.exec(query.execution_options(populate_existing=True)).first()
 
 
+def call_of(session: Session, turn_id: str, tool_use_id: str) -> ToolCallRow:
+    """A turn's call as it is now."""
+    query = select(ToolCallRow).where(ToolCallRow.turn_id == turn_id, ToolCallRow.tool_use_id == tool_use_id)
+    return session.exec(query.execution_options(populate_existing=True)).one()
+
+
 def locked_thread(session: Session, thread_id: str) -> ThreadHead:
     """The same for a thread. Where both are locked, the turn is first."""
     session.flush()

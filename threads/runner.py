@@ -17,6 +17,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, PaymentRequired, RateLimited, UpstreamTimeout
 from threads import needs
+from threads.actions import PendingActions
 from threads.approvals import Approvals
 from threads.context.window import ContextWindow
 from threads.events import EventHub
@@ -27,9 +28,10 @@ from threads.model_client import LeaseLost, ModelClient
 from threads.models import Thread, Turn
 from threads.parking import park
 from threads.steps import ModelStepRunner, TurnRun
-from threads.tool_step import ToolStepRunner, may_wait_for_funds
+from threads.tool_dispatch import may_wait_for_funds
+from threads.tool_step import ToolStepRunner
 from threads.turn_events import done_event, error_event
-from threads.turn_tools import with_client_tools
+from threads.turn_tools import check_dynamic_approvals, with_client_tools
 
 logger = logging.getLogger("heddle.threads")
 
@@ -87,6 +89,7 @@ class TurnRunner:
         db: Database,
         clock: Clock,
         journal: Journal,
+        actions: PendingActions,
         hub: EventHub,
         model: ModelClient,
         broker: Broker,
@@ -101,7 +104,7 @@ class TurnRunner:
         self._prefix = event_prefix
         self._window = ContextWindow(db, journal, model, clock)
         self._model_step = ModelStepRunner(journal, model, self._window, hub)
-        self._tool_step = ToolStepRunner(journal, broker, Approvals(db), clock)
+        self._tool_step = ToolStepRunner(journal, actions, model, broker, Approvals(db), clock)
 
     async def run(self, started: StartedTurn) -> str | None:
         """Run the turn until it ends, waits for somebody, or is handed over. Returns the turn of its thread
@@ -193,6 +196,7 @@ class TurnRunner:
         )
         selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
         toolset = with_client_tools(turn, await self._broker.toolset(scope, selection))
+        await check_dynamic_approvals(turn, scope, self._broker.dynamic)
         context = await self._window.open(turn, thread)
         answered = context.history[-1].role == "user"
         limit = turn.max_cost_nanos

@@ -11,6 +11,7 @@ from kit.errors import InvalidRequest
 from kit.money import micros
 from kit.request_body import RequestBody
 from threads.context.settings import parse_context
+from threads.context.untrusted import without_flags
 from threads.models import Compaction, Message, PendingAction, Thread, ToolCallRow, Turn
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -97,6 +98,8 @@ class ActionAnswer(RequestBody):
     reason: str | None = Field(default=None, max_length=MAX_REASON_CHARS)
     output: Any = None
     is_error: bool = False
+    action: str | None = Field(default=None, max_length=40)
+    content: Any = None
 
 
 class ActionAnswers(RequestBody):
@@ -123,7 +126,7 @@ def render_message(message: Message) -> dict[str, Any]:
         "seq": message.seq,
         "id": message.id,
         "role": message.role,
-        "content": message.content,
+        "content": without_flags(message.content),
         "request_id": message.request_id,
         "turn_id": message.turn_id,
         "model": message.model,
@@ -198,7 +201,22 @@ def render_call(call: ToolCallRow) -> dict[str, Any]:
         "output": call.output,
         "is_error": call.is_error,
         "dispatch": call.record,
+        **({} if call.for_client is None else {"mcp": {"result": call.for_client}}),
         **priced,
         "created_at": call.created_at,
         "finished_at": call.finished_at,
+    }
+
+
+def render_output(call: ToolCallRow, whole: bytes | None) -> dict[str, Any]:
+    """A call's output, nothing of it left out. ``whole`` is JSON; None if the call's row has all of it."""
+    output = msgspec.Raw(msgspec.json.encode(call.output) if whole is None else whole)
+    return {
+        "object": "tool_output",
+        "call_id": call.id,
+        "tool_use_id": call.tool_use_id,
+        "name": call.name,
+        "is_error": call.is_error,
+        "bytes": len(bytes(output)),
+        "output": output,
     }

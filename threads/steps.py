@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import Session
@@ -49,6 +49,8 @@ class TurnRun:
     """Set when somebody else has changed the turn's rows."""
     cancelled_by_owner: Callable[[], bool]
     budget: TurnBudget | None = None
+    sampling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an MCP server has a model called."""
     client_tools_until: float | None = None
     """Until when, by the loop's time, the turn waits here for tools that its caller runs."""
 
@@ -60,14 +62,16 @@ class TurnRun:
         """Publish one of our own events, e.g. ``qlaud.tool_dispatch_done``."""
         self.live.publish({"type": f"{self.event_prefix}.{event}", **data})
 
-    def call_event(self, event: str, call: ToolCallRow, name: str) -> dict[str, Any]:
+    def call_event(self, event: str, call: ToolCallRow, **data: Any) -> dict[str, Any]:
         """One of our own events about a tool call."""
-        return {
-            "type": f"{self.event_prefix}.{event}",
-            "iteration": call.iteration,
-            "tool_use_id": call.tool_use_id,
-            "name": name,
-        }
+        named = {"iteration": call.iteration, "tool_use_id": call.tool_use_id}
+        return {"type": f"{self.event_prefix}.{event}", **named, **data}
+
+    def start_event(self, call: ToolCallRow, name: str) -> dict[str, Any]:
+        bound = self.toolset.find(call.name)
+        shown = bound.for_client if bound is not None else None
+        more = {} if shown is None else {"mcp": shown}
+        return self.call_event("tool_dispatch_start", call, name=name, **more)
 
     def display_name(self, call: ToolCallRow) -> str:
         bound = self.toolset.find(call.name)

@@ -5,32 +5,22 @@ parked then or still runs here; so the step reads the rows again before it gives
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
-
-from sqlmodel import Session
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, error_result
-from broker.metering import OpenCharge, Payment, Record
+from broker.calls import ToolCall, ToolResult, error_result
 from broker.policy import Approval
+from broker.tool import BoundTool
 from kit.clock import Clock
-from kit.crash_points import reach
-from kit.errors import HeddleError, PaymentRequired
-from kit.to_its_end import to_its_end
 from threads import needs
+from threads.actions import PendingActions
 from threads.approvals import Approvals
-from threads.journal import UNKNOWN_OUTCOME, Journal, Tell
-from threads.live_turn import LastEvents
-from threads.model_client import LeaseLost
-from threads.models import PendingAction, ToolCallRow, Turn
-from threads.needs import FUNDS_CODES, Need
+from threads.journal import UNKNOWN_OUTCOME, Journal
+from threads.model_client import ModelClient
+from threads.models import PendingAction, ToolCallRow
 from threads.parking import park
-from threads.steps import TurnRun, request_id_of
-
-logger = logging.getLogger("heddle.threads")
+from threads.steps import TurnRun
+from threads.tool_dispatch import ToolDispatch
 
 MAX_CONCURRENT_CALLS = 16
 LOOK_EVERY_S = 1.0
@@ -41,11 +31,20 @@ READY = frozenset({"pending", "running", "answered"})
 class ToolStepRunner:
     """Runs an iteration's tool calls concurrently; each result is written when it arrives."""
 
-    def __init__(self, journal: Journal, broker: Broker, approvals: Approvals, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        actions: PendingActions,
+        model: ModelClient,
+        broker: Broker,
+        approvals: Approvals,
+        clock: Clock,
+    ) -> None:
         self._journal = journal
         self._broker = broker
         self._approvals = approvals
         self._clock = clock
+        self._calls = ToolDispatch(journal, actions, model, broker, approvals, clock)
 
     async def run(self, run: TurnRun) -> list[PendingAction]:
         """Returns what the turn is parked for; nothing, and the results are in the thread."""
@@ -95,178 +94,69 @@ class ToolStepRunner:
     async def _call(self, run: TurnRun, call: ToolCallRow) -> None:
         name = run.display_name(call)
         if call.status == "answered":
-            result = ToolResult(call.output, call.content or [], call.is_error, call.record or {})
-            await self._finish(run, call, name, result)
+            result = ToolResult(
+                call.output, call.content or [], call.is_error, call.record or {}, for_client=call.for_client
+            )
+            await self._calls.finish(run, call, name, result)
         elif call.status == "running" and not self._retry_safe(run, call):
-            await self._finish(run, call, name, error_result(UNKNOWN_OUTCOME))
+            await self._calls.forget(run, call)
+            await self._calls.finish(run, call, name, error_result(UNKNOWN_OUTCOME))
         elif self._by_client(run, call):
             await self._hand_over(run, call)
-        elif (asked := await self._approvals.missing(run, call)) == "never":
-            await self._dispatch(run, call, name)
-        elif (invalid := self._invalid(run, call)) is not None:
-            await self._finish(run, call, name, invalid)
         else:
-            await self._ask(run, call, name, asked)
+            await self._dispatch_or_ask(run, call, name)
 
-    async def _ask(self, run: TurnRun, call: ToolCallRow, name: str, asked: Approval) -> None:
-        bound = run.toolset.find(call.name)
-        assert bound is not None
-        trusted = bound.definition_sha256 if asked == "first_use" else None
-        need = needs.approval(run.turn, call, name, first_use_of=trusted, now_ms=self._clock.now_ms())
-        await self._journal.open_action(run.turn, call, need)
+    async def _dispatch_or_ask(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
+        reached = await self._broker.reached_by(run.scope, run.toolset, _asked(call))
+        missing, askers = await self._approvals.missing(run, call, reached)
+        if missing == "never":
+            await self._calls.dispatch(run, call, name)
+        elif (invalid := self._invalid(run, call)) is not None:
+            await self._calls.finish(run, call, name, invalid)
+        else:
+            await self._ask(run, call, name, missing, askers)
+
+    async def _ask(
+        self, run: TurnRun, call: ToolCallRow, name: str, missing: Approval, askers: list[BoundTool]
+    ) -> None:
+        """``askers``: the tools that ask for it, the call's own or such as it calls in its turn."""
+        definitions = {tool.display_name: tool.definition_sha256 for tool in askers}
+        now = self._clock.now_ms()
+        if askers == [run.toolset.find(call.name)]:
+            trusted = definitions[name] if missing == "first_use" else None
+            need = needs.approval(run.turn, call, name, first_use_of=trusted, now_ms=now)
+        else:
+            need = needs.batch_approval(
+                run.turn, call, name, definitions, first_use=missing == "first_use", now_ms=now
+            )
+        await self._journal.open_actions(run.turn, call, [need])
 
     async def _hand_over(self, run: TurnRun, call: ToolCallRow) -> None:
         """The caller is to run this one: the event tells it so, once its answer can be taken."""
         invalid = self._invalid(run, call)
         if invalid is not None:
-            await self._finish(run, call, call.name, invalid, begun=False)
+            await self._calls.finish(run, call, call.name, invalid, begun=False)
             return
         need = needs.client_tool(run.turn, call, now_ms=self._clock.now_ms())
-        start = run.call_event("tool_dispatch_start", call, call.name)
+        start = run.start_event(call, call.name)
         await run.live.conclude(
-            lambda told: self._journal.open_action(
-                run.turn, call, need, lambda session: told.log(session, start)
+            lambda told: self._journal.open_actions(
+                run.turn, call, [need], lambda session: told.log(session, start)
             )
         )
         wait_s = run.turn.client_tool_wait_ms / 1000
         run.client_tools_until = asyncio.get_running_loop().time() + wait_s
 
-    async def _start(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
-        """From now on the call may have had an effect."""
-        start = run.call_event("tool_dispatch_start", call, name)
-        await run.live.conclude(
-            lambda told: self._journal.change_call(
-                run.turn, call, lambda session: told.log(session, start), status="running"
-            )
-        )
-
-    async def _dispatch(self, run: TurnRun, call: ToolCallRow, name: str) -> None:
-        payment = Payment(request_id_of(run.turn, call.id), run.turn.key_id, run.budget)
-        if call.status == "running":  # its stream has been told by the process that left it
-            await self._journal.change_call(run.turn, call, status="running")
-        else:
-            await self._start(run, call, name)
-        reach("turn.tool.started")
-        request = ToolCall(
-            tool_use_id=call.tool_use_id,
-            name=call.name,
-            input=call.input,
-            iteration=call.iteration,
-            created_at=call.created_at,
-        )
-        try:
-            outcome = await self._outcome(run, request, name, payment)
-        except asyncio.CancelledError:
-            if payment.charge is not None:
-                await to_its_end(self._cut_off(run, call, payment.charge))
-            raise
-        reach("turn.tool.answered")
-        if isinstance(outcome, Need):
-            if payment.charge is not None:
-                await payment.charge.cut_off(by_payer=False)
-            await self._journal.open_action(run.turn, call, outcome)
-        else:
-            await to_its_end(self._finish(run, call, name, outcome, payment.charge))
-
-    async def _outcome(
-        self, run: TurnRun, request: ToolCall, name: str, payment: Payment
-    ) -> ToolResult | Need:
-        """What the model is told, whatever happens, also of a price that is not covered; or whom the call
-        needs."""
-        turn, now = run.turn, self._clock.now_ms()
-        try:
-            result = await self._broker.dispatch(run.scope, run.toolset, request, payment)
-        except PaymentRequired as refusal:
-            if may_wait_for_funds(turn, refusal):
-                return needs.funds(turn, refusal, now_ms=now)
-            return error_result(
-                f"The tool {name} was not called: it costs money, and this call is not covered "
-                f"({refusal.code}).",
-                {"target": name, "status": refusal.code},
-            )
-        except HeddleError as error:
-            return error_result(error.message)
-        except Exception:
-            logger.exception("dispatching a call of turn %s failed", turn.id)
-            return error_result("The tool could not be called because of a fault on our side.")
-        if isinstance(result, NeedsConnection):
-            return needs.connection(result)
-        if isinstance(result, AnswersLater):
-            return needs.webhook_result(turn, result, now_ms=self._clock.now_ms())
-        return result
-
-    async def _finish(
-        self,
-        run: TurnRun,
-        call: ToolCallRow,
-        name: str,
-        result: ToolResult,
-        charge: OpenCharge | None = None,
-        *,
-        begun: bool = True,
-    ) -> None:
-        """Write the result, and charge for it in the same transaction; ``begun`` if the stream knows of the
-        call. Raises LeaseLost, nothing charged."""
-        changes: dict[str, Any] = {
-            "status": "done",
-            "output": result.output,
-            "content": result.content,
-            "is_error": result.is_error,
-            "record": result.record,
-            "finished_at": self._clock.now_ms(),
-        }
-        events = [] if begun else [run.call_event("tool_dispatch_start", call, name)]
-        done = run.call_event("tool_dispatch_done", call, name)
-        events.append({**done, "is_error": result.is_error, "output": result.output})
-
-        async def commit(told: LastEvents) -> None:
-            def tell(session: Session) -> None:
-                told.log(session, *events)
-
-            if charge is None:
-                await self._journal.change_call(run.turn, call, tell, **changes)
-            else:
-                await self._charge(run, call, changes, lambda record: charge.settle(result, record), tell)
-            reach("turn.tool.committed")
-
-        await run.live.conclude(commit)
-
-    async def _charge(
-        self,
-        run: TurnRun,
-        call: ToolCallRow,
-        changes: dict[str, Any],
-        end: Callable[[Record], Awaitable[int]],
-        tell: Tell | None = None,
-    ) -> None:
-        """End a charge together with what the call's row and its turn's say of it."""
-
-        def record(session: Session, nanos: int) -> None:
-            told = {**changes, "cost_nanos": nanos}
-            self._journal.record_call(session, run.turn, call, told, nanos=nanos)
-            if tell is not None:
-                tell(session)
-
-        cost = await end(record)
-        run.turn.cost_nanos += cost
-        for name, value in {**changes, "cost_nanos": cost}.items():
-            setattr(call, name, value)
-
-    async def _cut_off(self, run: TurnRun, call: ToolCallRow, charge: OpenCharge) -> None:
-        """The turn stops while the call is under way: paid if its owner stopped it, else called again by
-        whoever goes on with the turn."""
-        if not run.cancelled_by_owner():
-            await charge.cut_off(by_payer=False)
-            return
-        with suppress(LeaseLost):
-            await self._charge(run, call, {}, lambda record: charge.cut_off(by_payer=True, record=record))
-
     def _invalid(self, run: TurnRun, call: ToolCallRow) -> ToolResult | None:
         """What is wrong with the arguments: nobody is to be asked about a call that cannot be made."""
         bound = run.toolset.find(call.name)
         assert bound is not None
-        asked = ToolCall(call.tool_use_id, call.name, call.input, call.created_at)
-        return self._broker.check_arguments(bound.display_name, bound.input_schema, asked)
+        return self._broker.check_arguments(
+            bound.display_name,
+            bound.input_schema,
+            _asked(call),
+            mendable=not bound.by_client,  # the caller has read its arguments off the stream already
+        )
 
     @staticmethod
     def _by_client(run: TurnRun, call: ToolCallRow) -> bool:
@@ -279,5 +169,5 @@ class ToolStepRunner:
         return bound is not None and bound.retry_safe
 
 
-def may_wait_for_funds(turn: Turn, refusal: PaymentRequired) -> bool:
-    return turn.parks_for_funds and refusal.code in FUNDS_CODES
+def _asked(call: ToolCallRow) -> ToolCall:
+    return ToolCall(call.tool_use_id, call.name, call.input, call.created_at, call.iteration)

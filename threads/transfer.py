@@ -192,7 +192,8 @@ def _check_blocks(number: int, message: MessageLine) -> None:
 
 
 def _message_line(message: Message) -> bytes:
-    return _line({"object": "message", **render_message(message), "cost_nanos": message.cost_nanos})
+    line = {"object": "message", **render_message(message), "cost_nanos": message.cost_nanos}
+    return _line({**line, "content": message.content})  # with its flags: an import is sent to models as well
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from threads.models import Turn
 from threads.once import Once
 from threads.outcomes import Answer
 from threads.runner import StartedTurn, TurnRunner
+from threads.task_watch import TaskWatch
 from threads.turn_request import TurnRequest
 from threads.wakes import Wakes
 
@@ -49,7 +50,10 @@ class TurnEngine:
         self.hub = EventHub(db)
         self.actions = PendingActions(db, clock, self.endings)
         self.funds = FundsWatch(db, funds, self.actions, self._take_all)
-        self._runner = TurnRunner(db, clock, self.journal, self.hub, model, broker, event_prefix=event_prefix)
+        self.tasks = TaskWatch(db, clock, broker, self.actions, self.resolved, event_prefix=event_prefix)
+        self._runner = TurnRunner(
+            db, clock, self.journal, self.actions, self.hub, model, broker, event_prefix=event_prefix
+        )
         self._wakes = Wakes(db, self._woken)
         self._running: dict[str, StartedTurn] = {}
         self._awaited: dict[str, asyncio.Future[None]] = {}
@@ -64,11 +68,13 @@ class TurnEngine:
         await self._adopt(any_owner_but_me=self._db.dialect == "sqlite")
         self._tender = asyncio.create_task(self._tend_for_ever())
         self.funds.start()
+        self.tasks.start()
 
     async def close(self) -> None:
         """Stop at the next possible point and hand the running turns over."""
         self._closing = True
         await self.funds.close()
+        await self.tasks.close()
         if self._tender is not None:
             self._tender.cancel()
             with suppress(asyncio.CancelledError):

@@ -1,10 +1,11 @@
-"""The events that end a turn's stream."""
+"""The events that say how a turn stands: that it waits, has failed, is done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit.money import micros
-from threads.models import Turn
+from threads.models import PendingAction, Turn
+from threads.schemas import render_action
 
 
 def done_event(prefix: str, turn: Turn, *, incomplete: bool) -> dict[str, Any]:
@@ -21,6 +22,15 @@ def done_event(prefix: str, turn: Turn, *, incomplete: bool) -> dict[str, Any]:
     if incomplete:
         event["incomplete"] = True
     return event
+
+
+def required_event(prefix: str, turn: Turn, actions: Sequence[PendingAction]) -> dict[str, Any]:
+    """Somebody is waited for; that the turn has parked is said by the ``done`` that follows then."""
+    return {
+        "type": f"{prefix}.requires_action",
+        "turn_id": turn.id,
+        "actions": [render_action(action) for action in actions],
+    }
 
 
 def error_event(prefix: str, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from broker.names import MODEL_NAME
 from broker.schema import check_schema
-from kit.errors import InvalidRequest, Unsupported
+from kit.errors import InvalidRequest
 from kit.money import nanos_from_usd
 from threads.context.settings import parse_context
 from threads.models import DAY_MS, HOUR_MS
@@ -76,7 +76,7 @@ class TurnRequest:
 
 
 def parse_turn(body: Mapping[str, Any]) -> TurnRequest:
-    """Read the body of ``POST /v1/threads/{id}/messages``. Raises InvalidRequest or Unsupported."""
+    """Read the body of ``POST /v1/threads/{id}/messages``. Raises InvalidRequest."""
     if body.get("messages") is not None:
         raise InvalidRequest(
             "messages: a thread loads its own history; send the new user turn as content", param="messages"
@@ -114,11 +114,9 @@ def parse_turn(body: Mapping[str, Any]) -> TurnRequest:
 
 
 def _mode(value: Any, tools: tuple[str, ...]) -> str:
-    if value == "dynamic":
-        raise Unsupported("tools_mode: this value is not available yet", param="tools_mode")
     mode = value or ("explicit" if tools else "none")
-    if mode not in {"explicit", "tenant", "none"}:
-        raise InvalidRequest("tools_mode: expected explicit or tenant", param="tools_mode")
+    if mode not in {"dynamic", "explicit", "tenant", "none"}:
+        raise InvalidRequest("tools_mode: expected dynamic, explicit or tenant", param="tools_mode")
     return "none" if mode == "explicit" and not tools else str(mode)
 
 

@@ -1,5 +1,7 @@
 """The tools of a turn: those that the broker has for it, and its caller's own."""
 
+from broker.calls import ToolScope
+from broker.dynamic.mode import DynamicMode
 from broker.tool import BoundTool
 from broker.toolset import Toolset
 from kit.errors import Conflict, InvalidRequest
@@ -39,15 +41,28 @@ def _check_withheld(turn: Turn, toolset: Toolset) -> None:
 
 
 def _check_approvals(turn: Turn, toolset: Toolset) -> None:
-    if not isinstance(turn.tool_approval, dict) or toolset.required:
+    if not isinstance(turn.tool_approval, dict) or toolset.required or turn.tools_mode == "dynamic":
         return
     known: set[str] = set()
     for name in toolset.tools:
         known = known.union(*toolset.names_of(name))
     for name in turn.tool_approval:
         if name not in known:
-            raise InvalidRequest(
-                f"tool_approval: there is no tool {name[:80]} in this turn",
-                code="unknown_tool",
-                param="tool_approval",
-            )
+            raise _unknown(name)
+
+
+async def check_dynamic_approvals(turn: Turn, scope: ToolScope, dynamic: DynamicMode) -> None:
+    """The same where tools are found on the way: raises InvalidRequest before the turn has done anything."""
+    if turn.tools_mode != "dynamic" or not isinstance(turn.tool_approval, dict) or turn.iteration > 0:
+        return
+    unknown = await dynamic.unknown(scope, list(turn.tool_approval))
+    if unknown is not None:
+        raise _unknown(unknown)
+
+
+def _unknown(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"tool_approval: there is no tool {name[:80]} in this turn",
+        code="unknown_tool",
+        param="tool_approval",
+    )

@@ -1,4 +1,4 @@
-"""Waking whoever runs a turn, in whatever process, because its rows have changed.
+"""Waking whoever runs something, in whatever process: a turn, because its rows have changed.
 
 A wake is only a hint, which may be lost: the rows are the truth, and those who wait read them now and then.
 """
@@ -21,10 +21,12 @@ AGAIN_AFTER_S = 2.0
 
 
 class Wakes:
-    """Calls ``on_wake`` with the ids of turns: of this process at once, of others through PostgreSQL."""
+    """Calls ``on_wake`` with ids, of turns if no other ``channel`` is named: of this process at once, of
+    others through PostgreSQL."""
 
-    def __init__(self, db: Database, on_wake: Callable[[str], None]) -> None:
+    def __init__(self, db: Database, on_wake: Callable[[str], None], channel: str = CHANNEL) -> None:
         self._db = db
+        self._channel = channel
         self._on_wake = on_wake
         self._shared = db.dialect == "postgresql"
         self._listener: asyncio.Task[None] | None = None
@@ -39,13 +41,13 @@ class Wakes:
             with suppress(asyncio.CancelledError):
                 await self._listener
 
-    async def wake(self, turn_id: str) -> None:
-        self._on_wake(turn_id)
+    async def wake(self, name: str) -> None:
+        self._on_wake(name)
         if not self._shared:
             return
 
         def notify(session: Session) -> None:
-            session.execute(select(func.pg_notify(CHANNEL, turn_id)))
+            session.execute(select(func.pg_notify(self._channel, name)))
 
         await self._db.write(notify)
 
@@ -54,7 +56,7 @@ class Wakes:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
+                    await connection.execute(f"LISTEN {self._channel}")
                     async for notification in connection.notifies():
                         self._on_wake(notification.payload)
             except (psycopg.Error, OSError) as error:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sqlmodel import Session, col, select
 
 from broker.broker import Broker
+from broker.calls import ToolScope, json_result
 from broker.models import Tool
 from broker.signing import is_signed, verify
 from kit.caller import Caller
@@ -43,10 +44,10 @@ def webhook_result_routes(engine: TurnEngine, broker: Broker, results: "WebhookR
         tool = await _known_tool(broker, tool_id, request)
         raw = await read_bounded(request, MAX_BODY_BYTES)
         if not _is_admin(request):
-            secret = (await broker.registry.target(tool)).secret
-            verify(request.headers, raw, secret, now_s=broker.clock.now_ms() // 1000)
+            secrets = (await broker.registry.target(tool)).secrets
+            verify(request.headers, raw, *secrets, now_s=broker.clock.now_ms() // 1000)
         body = _parsed(raw)
-        answer = Answer("tool_output", output=body.output, is_error=body.is_error)
+        answer = await _reviewed(broker, tool, tool_use_id, body, size=len(raw))
         resolved, status = await results.take(tool, tool_use_id, body.turn_id, answer)
         await engine.resolved([resolved])
         return {
@@ -182,6 +183,16 @@ async def _known_tool(broker: Broker, tool_id: str, request: Request) -> Tool:
     if isinstance(caller, Caller):
         raise PermissionDenied("this route needs a key with scope admin", code="admin_required")
     raise AuthenticationFailed("send a signature as dispatches have one, or an API key", code="missing_key")
+
+
+async def _reviewed(
+    broker: Broker, tool: Tool, tool_use_id: str, body: WebhookResult, *, size: int
+) -> Answer:
+    """What is taken of an output that came later is what would have been taken at once."""
+    given = json_result(body.output, is_error=body.is_error, record={"bytes": size})
+    scope = ToolScope(tool.account_id, turn_id=body.turn_id)
+    result = await broker.review.reviewed(scope, tool_use_id, tool.name, given, trusted=tool.trusted)
+    return Answer("tool_output", output=result.output, is_error=result.is_error, record=result.record)
 
 
 def _parsed(raw: bytes) -> WebhookResult:

@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 KEY_BYTES = 32
 VERSION = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
@@ -36,6 +39,14 @@ class KeyRing:
     def key(self, version: str) -> bytes | None:
         """The key of a version, or None if this ring does not have it."""
         return self._keys.get(version)
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """Keys of another purpose, newest first (HKDF-SHA256, RFC 5869): the same in every process that has
+        this ring, and of no use for what lies in the vault."""
+        return [
+            HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(key)
+            for key in self._keys.values()
+        ]
 
     @classmethod
     def parse(cls, text: str) -> "KeyRing":

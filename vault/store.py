@@ -1,6 +1,11 @@
 """The vault: secrets go in inside a write transaction, and come out only for who they belong to."""
 
+from typing import Any
+
+from sqlalchemy import bindparam
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, delete, func, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.clock import Clock
 from kit.db import Database
@@ -8,6 +13,16 @@ from kit.ids import new_id
 from vault.envelope import Binding, Envelope, SecretTampered, seal, unseal
 from vault.keyring import KeyProvider
 from vault.models import Secret
+
+_SECRETS: Any = Secret.__table__  # type: ignore[attr-defined]
+_OWNED = select_columns(
+    _SECRETS.c.id, _SECRETS.c.key_version, _SECRETS.c.wrapped_key, _SECRETS.c.sealed
+).where(
+    _SECRETS.c.owner == bindparam("owner"),
+    _SECRETS.c.purpose == bindparam("purpose"),
+    _SECRETS.c.account_id == bindparam("account"),
+)
+"""Made once, and read as columns: it is part of every call of a webhook."""
 
 
 class SecretNotFound(Exception):
@@ -25,6 +40,12 @@ class Vault:
         self._db = db
         self._keys = keys
         self._clock = clock
+
+    def derived_keys(self, purpose: str, *, anew: bool = False) -> list[bytes]:
+        """Keys to seal what clients carry for us, newest first; never those that seal what lies here.
+        ``anew``: something was sealed with a key that the ring does not have (yet)."""
+        ring = self._keys.reloaded() if anew else self._keys.current()
+        return ring.derived(purpose)
 
     def seal(self, session: Session, *, account_id: str, owner: str, purpose: str, plaintext: bytes) -> str:
         """Store a secret in the session's transaction; returns its id (``sec_…``)."""
@@ -107,12 +128,28 @@ class Vault:
             raise SecretTampered("a sealed secret belongs to somebody else")
         return self._unseal(row)
 
+    async def opened(
+        self, session: AsyncSession, *, account_id: str, owner: str, purpose: str
+    ) -> dict[str, bytes]:
+        """All that an owner has for a purpose, by the secrets' ids. Raises SecretTampered."""
+        connection = await session.connection()
+        found = await connection.execute(_OWNED, {"owner": owner, "purpose": purpose, "account": account_id})
+        return {
+            secret_id: self._unsealed(
+                Envelope(version, wrapped_key, sealed), Binding(account_id, owner, purpose, secret_id)
+            )
+            for secret_id, version, wrapped_key, sealed in found
+        }
+
     def _unseal(self, row: Secret) -> bytes:
-        binding = Binding(row.account_id, row.owner, row.purpose, row.id)
+        envelope = Envelope(row.key_version, row.wrapped_key, row.sealed)
+        return self._unsealed(envelope, Binding(row.account_id, row.owner, row.purpose, row.id))
+
+    def _unsealed(self, envelope: Envelope, binding: Binding) -> bytes:
         ring = self._keys.current()
-        if ring.key(row.key_version) is None:  # sealed by a process that has a newer ring
+        if ring.key(envelope.key_version) is None:  # sealed by a process that has a newer ring
             ring = self._keys.reloaded()
-        return unseal(Envelope(row.key_version, row.wrapped_key, row.sealed), binding, ring)
+        return unseal(envelope, binding, ring)
 
 
 __all__ = ["SecretNotFound", "SecretTampered", "Vault", "WrongKeys"]

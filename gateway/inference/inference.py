@@ -23,6 +23,7 @@ from gateway.inference.open_call import OpenCall
 from gateway.inference.plan import CallPlan, Candidate, MediaRequest, Planner
 from gateway.inference.routing import Router
 from gateway.inference.stand_ins import Catalogs
+from gateway.inference.tool_schemas.offering import ToolOffer
 from gateway.inference.upstream import Body
 from kit.crash_points import reach
 from kit.errors import HeddleError
@@ -49,10 +50,11 @@ class Inference:
         account_id: str,
         *,
         allowed_models: tuple[str, ...] | None,
+        offer: ToolOffer | None = None,
     ) -> CallPlan:
         """Understand and price a request. Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         catalog, markup = await self.models_of(account_id)
-        return Planner(catalog).plan(dialect, raw, markup, allowed_models=allowed_models)
+        return Planner(catalog).plan(dialect, raw, markup, allowed_models=allowed_models, offer=offer)
 
     async def plan_media(
         self, request: MediaRequest, account_id: str, *, allowed_models: tuple[str, ...] | None

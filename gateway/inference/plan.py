@@ -16,6 +16,8 @@ from gateway.inference.dialects.registry import PROVIDER_DIALECTS, ClientDialect
 from gateway.inference.estimate import InputEstimate, estimate_input, family_of, middling
 from gateway.inference.models import Model, ModelCatalog
 from gateway.inference.passage import Crossing, Passage, SameDialect
+from gateway.inference.tool_schemas.fitting import rules_of
+from gateway.inference.tool_schemas.offering import ToolOffer
 from kit.errors import InvalidRequest, PermissionDenied, Unsupported
 from kit.json import NOT_JSON
 
@@ -92,15 +94,17 @@ class Planner:
         markup: Decimal,
         *,
         allowed_models: tuple[str, ...] | None,
+        offer: ToolOffer | None = None,
     ) -> CallPlan:
-        """Raises InvalidRequest, NotFound, PermissionDenied, Unsupported."""
+        """With an ``offer`` the schemas of the request's tools are fitted to each provider. Raises
+        InvalidRequest, NotFound, PermissionDenied, Unsupported."""
         body = parse_object(raw)
         facts = dialect.wire.facts(body)
 
         def way(model: Model) -> Way:
-            passage = _passage(dialect, model, facts, body, raw)
+            passage = _passage(dialect, model, facts, body, raw, offer)
             _check_prices(model, facts, passage.tools)
-            estimate = _input_estimate(passage, model, body)
+            estimate = _input_estimate(passage, model)
             bound = bound_of(
                 model.price,
                 markup,
@@ -153,11 +157,10 @@ class Planner:
         return CallPlan(facts, candidates, raw, bound, markup, first.input_tokens)
 
 
-def _input_estimate(passage: SameDialect | Crossing, model: Model, body: Mapping[str, Any]) -> InputEstimate:
+def _input_estimate(passage: SameDialect | Crossing, model: Model) -> InputEstimate:
     """Of what is really sent, which is the caller's body unless it is translated."""
-    sent = passage.body if isinstance(passage, Crossing) else body
     family = family_of(passage.provider_dialect, model.provider.name, model.upstream_name)
-    return estimate_input(sent, family)
+    return estimate_input(passage.body, family)
 
 
 def _most_output(facts: RequestFacts, model: Model) -> int:
@@ -166,12 +169,19 @@ def _most_output(facts: RequestFacts, model: Model) -> int:
 
 
 def _passage(
-    dialect: ClientDialect, model: Model, facts: RequestFacts, body: Mapping[str, Any], raw: bytes
+    dialect: ClientDialect,
+    model: Model,
+    facts: RequestFacts,
+    body: Mapping[str, Any],
+    raw: bytes,
+    offer: ToolOffer | None,
 ) -> SameDialect | Crossing:
     """Bytes through where the provider speaks the client's dialect, else the first of its dialects that can
     carry the request. A conversation that carries another maker's signatures is translated always: this
     provider must not see them."""
     if dialect.name in model.provider.base_urls and not carries_foreign(raw):
+        if offer is not None:
+            body, raw = offer.anthropic(body, raw)
         return SameDialect(dialect.wire, facts, model.upstream_name, body, raw, model.provider.quirks)
     if dialect.codec is None:
         spoken_here = " and ".join(model.provider.base_urls)
@@ -192,7 +202,10 @@ def _passage(
         )
     for name in spoken:  # the client's own first, then the provider's preferred
         try:
-            return _crossing(dialect, PROVIDER_DIALECTS[name], request, model)
+            fitted = (
+                request if offer is None else offer.request(request, rules_of(name, model.provider.quirks))
+            )
+            return _crossing(dialect, PROVIDER_DIALECTS[name], fitted, model)
         except Unsupported as unsupported:
             refusal = refusal or unsupported
     assert refusal is not None, "each dialect either carries a request or refuses it"

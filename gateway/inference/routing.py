@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.inference.breaker import Breaker
 from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.plan import Candidate
 from gateway.inference.providers import Provider
 from gateway.inference.upstream import Body, ProviderRefused, Upstream, UpstreamResponse
+from kit.breaker import Breaker
 from kit.errors import HeddleError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 
 FIRST_PAUSE_S = 0.25

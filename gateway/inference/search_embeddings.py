@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 from sqlmodel import Session
 
+from broker.calls import ToolScope
 from gateway.billing.operations import Payer, Rider
 from gateway.inference.dialects.registry import OPENAI_EMBEDDINGS
 from gateway.inference.inference import Inference
@@ -95,6 +96,19 @@ class SearchEmbeddings:
             await self._inference.billing.release(request_id)
             raise
         return made
+
+
+class ToolSearchEmbeddings:
+    """Implements ``broker.dynamic.meaning.ToolEmbeddings`` with the same model and the same bills."""
+
+    def __init__(self, model: SearchEmbeddings) -> None:
+        self._model = model
+
+    async def embed(
+        self, scope: ToolScope, key_id: str, purpose: Purpose, texts: Sequence[str]
+    ) -> Sequence[Vector]:
+        payer = EmbeddingPayer(scope.account_id, key_id, scope.end_user_id or "")
+        return await self._model.embed(payer, purpose, texts)
 
 
 def _body(model: str, texts: Sequence[str], dimensions: int | None) -> bytes:

@@ -17,6 +17,9 @@ from gateway.inference.models import Model
 from gateway.inference.open_call import OpenCall
 from gateway.inference.passage import in_clients_form
 from gateway.inference.plan import CallPlan
+from gateway.inference.tool_schemas.fitting import SchemaFitter, rules_of
+from gateway.inference.tool_schemas.offering import ToolOffer
+from gateway.inference.tool_schemas.restored_stream import RestoredStream
 from gateway.inference.upstream import ProviderRefused
 from kit.errors import HeddleError
 from kit.json import NOT_JSON
@@ -38,10 +41,15 @@ DEFAULT_MAX_TOKENS = 4_096
 
 class TurnModel:
     """Implements ``threads.model_client.ModelClient``: threads speak Anthropic's dialect, whatever the
-    provider speaks."""
+    provider speaks.
+
+    The schemas of their tools are fitted to whom they are sent to, and the arguments of calls come back as
+    the tools declared them: threads and tools never see an adapted schema.
+    """
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
+        self._offer = ToolOffer(SchemaFitter())
 
     async def facts(self, account_id: str, model: str) -> ModelFacts:
         catalog, _ = await self._inference.models_of(account_id)
@@ -77,7 +85,8 @@ class TurnModel:
             )
         except ProviderRefused as refusal:
             raise in_clients_form(refusal) from None
-        return _Stream(call)
+        rules = rules_of(call.passage.provider_dialect, call.model.provider.quirks)
+        return _Stream(call, RestoredStream(self._offer.restorations(step.body, rules)))
 
     async def settle_lost(self, step: ModelStep, delivered: bytes, record: CostRecorder) -> int:
         billing = self._inference.billing
@@ -122,12 +131,15 @@ class TurnModel:
         # Keys in one order: databases have their own, and a provider's cache knows a prefix by its text.
         messages = msgspec.Raw(msgspec.json.encode(step.body["messages"], order="deterministic"))
         raw = msgspec.json.encode({**step.body, "messages": messages, "stream": True})
-        return await self._inference.plan(ANTHROPIC, raw, step.account_id, allowed_models=step.allowed_models)
+        return await self._inference.plan(
+            ANTHROPIC, raw, step.account_id, allowed_models=step.allowed_models, offer=self._offer
+        )
 
 
 class _Stream:
-    def __init__(self, call: OpenCall) -> None:
+    def __init__(self, call: OpenCall, restored: RestoredStream) -> None:
         self._call = call
+        self._restored = restored
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         splitter = FrameSplitter()
@@ -141,7 +153,8 @@ class _Stream:
                             str(error.get("message") or "the provider broke off its answer"),
                             code=str(error.get("code") or "upstream_error_event"),
                         )
-                    yield event
+                    for shown in self._restored.feed(event):
+                        yield shown
 
     async def commit(self, record: Callable[[Session, StepCost], T]) -> T:
         usage = self._call.usage()

@@ -11,6 +11,7 @@ from gateway.responses.asked import conversation_id_of
 from gateway.responses.rows import ResponseRows
 from kit.caller import Caller
 from kit.errors import Conflict, InvalidRequest
+from threads.context.untrusted import without_flags
 from threads.models import Message, Thread
 from threads.schemas import check_metadata
 from threads.store import ThreadStore
@@ -77,7 +78,7 @@ def _items(message: Message) -> list[dict[str, Any]]:
         answer = _ANTHROPIC.decode_response({"id": message.id, "content": blocks}, _ANTHROPIC.name)
         items = _RESPONSES.encode_response(answer, Request(model="", messages=[]))["output"]
     else:
-        said = {"role": message.role, "content": message.content}
+        said = {"role": message.role, "content": without_flags(message.content)}
         body = {"model": "-", "max_tokens": 1, "messages": [said]}
         request = _ANTHROPIC.decode_request(body)
         encoded = _RESPONSES.encode_request(request, Target("", "-", _RESPONSES.name)).body["input"]

@@ -14,6 +14,7 @@ from gateway.sim.conversation import Conversation, ToolOutput
 from gateway.sim.directives import Directives, strip_directives
 from gateway.sim.example_values import example_object, example_value
 from gateway.sim.grammar import PlannedCall, matching_tools, parse_plan
+from threads.context.untrusted import unmarked_text
 
 CALL_TOKENS = 8
 """What a tool call counts besides its arguments."""
@@ -117,7 +118,7 @@ def _closing(conversation: Conversation, directives: Directives) -> str:
 
 def _quote(result: ToolOutput) -> str:
     verb = "failed" if result.is_error else "says"
-    return f"{result.tool} {verb}: {_short(result.text)}"
+    return f"{result.tool} {verb}: {_short(unmarked_text(result.text))}"
 
 
 def _short(text: str) -> str:

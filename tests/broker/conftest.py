@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from broker.webhook import WebhookDispatcher
 from kit.clock import ManualClock
 from kit.db import Database
-from tests.broker.rig import Rig, rigged
+from tests.broker.rig import LOOPBACK, Rig, rigged
 from tests.broker.served_broker import Bench, bench_on
 
 
@@ -27,3 +28,10 @@ async def stored(db: Database, clock: ManualClock) -> AsyncIterator[Rig]:
 async def bench(sqlite_db: Database) -> AsyncIterator[Bench]:
     async with bench_on(sqlite_db) as bench:
         yield bench
+
+
+@pytest.fixture
+async def dispatcher(clock: ManualClock) -> AsyncIterator[WebhookDispatcher]:
+    dispatcher = WebhookDispatcher(LOOPBACK, clock)
+    yield dispatcher
+    await dispatcher.close()

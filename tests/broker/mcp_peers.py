@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +15,44 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.calls import Progress, ToolResult, ToolScope
+from broker.mcp_call import McpCaller
+from broker.mcp_connection import McpTarget
+from broker.mcp_exchange import McpToolCall
+from broker.metering import Payment
+from broker.tool import CallContext
 from gateway.loopback import served
 from tests.node_peers import HERE, NODE, node_modules
 
 READ_ONLY = mcp_types.ToolAnnotations(read_only_hint=True)
+
+
+async def call_tool(
+    caller: McpCaller,
+    target: McpTarget,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    retry_safe: bool,
+    on_progress: Progress | None = None,
+    timeout_s: float | None = None,
+    input_schema: Mapping[str, Any] | None = None,
+    traceparent: str | None = None,
+) -> ToolResult:
+    """Call a tool that comes to its result at once, for nobody in particular."""
+    context = CallContext(ToolScope("acc_1"), Payment("call_1", "key_1"), on_progress)
+    call = McpToolCall(
+        "peer",
+        name,
+        arguments,
+        retry_safe,
+        timeout_s=timeout_s,
+        input_schema=input_schema,
+        traceparent=traceparent,
+    )
+    result = await caller.call_tool(target, call, context)
+    assert isinstance(result, ToolResult), result
+    return result
 
 
 @dataclass
@@ -65,6 +99,12 @@ def build_toolbox(box: Toolbox) -> ASGIApp:
         for number in range(1, to + 1):
             await ctx.report_progress(number, to, f"at {number}")
         return "counted"
+
+    @server.tool()
+    async def grow(ctx: Context[Any, Any]) -> str:
+        """Says that the list of tools changed."""
+        await ctx.notify_tools_changed()
+        return "grown"
 
     @server.tool()
     def flood(size: int) -> str:

@@ -10,8 +10,8 @@ import httpx
 from sqlmodel import Session
 
 from broker.broker import Broker
-from broker.calls import AnswersLater, NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
-from broker.mcp_connection import StdioServer
+from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
+from broker.mcp_stdio import StdioServer
 from broker.metering import Payment
 from broker.server_store import NewServer
 from broker.servers import Registered
@@ -78,14 +78,18 @@ class Rig:
         account: str = ACME,
         *,
         auth_mode: str = "tenant",
+        shared_tools: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> Registered:
         return await self.broker.servers.create(
-            account, NewServer(name, url, auth_mode, headers=dict(headers or {}))
+            account,
+            NewServer(
+                name, url, auth_mode, headers=dict(headers or {}), policy={"shared_tools": shared_tools}
+            ),
         )
 
     async def call(
-        self, name: str, arguments: dict[str, object] | None = None, scope: ToolScope | None = None
+        self, name: str, arguments: Mapping[str, object] | None = None, scope: ToolScope | None = None
     ) -> ToolResult:
         """Resolve one tool by its full name and call it; it must not ask for a connection."""
         result = await self.ask(name, arguments, scope)
@@ -93,7 +97,7 @@ class Rig:
         return result
 
     async def ask(
-        self, name: str, arguments: dict[str, object] | None = None, scope: ToolScope | None = None
+        self, name: str, arguments: Mapping[str, object] | None = None, scope: ToolScope | None = None
     ) -> ToolResult | NeedsConnection:
         scope = scope or ToolScope(ACME)
         toolset = await self.broker.toolset(scope, ToolSelection("explicit", (name,)))
@@ -102,17 +106,22 @@ class Rig:
         safe_name = toolset.find_display(name)
         assert safe_name is not None
         result = await self.broker.dispatch(
-            scope, toolset, ToolCall(new_id("call"), safe_name, arguments or {}, created_at=7), free()
+            scope, toolset, ToolCall(new_id("call"), safe_name, dict(arguments or {}), created_at=7), free()
         )
-        assert not isinstance(result, AnswersLater)
+        assert isinstance(result, ToolResult | NeedsConnection)
         return result
 
     async def connect(
         self, connector: str, end_user_id: str, *, vendor_user: str, account: str = ACME
     ) -> None:
-        """What an end user's browser does with a connect link, from the link to the callback."""
+        """Connect an end user's account, asked by nobody."""
         link = await self.sessions.create(account, connector, end_user_id)
-        session, target = await self.sessions.look_up(link.connect_url.rpartition("/")[2])
+        await self.approve(link.connect_url, vendor_user=vendor_user)
+
+    async def approve(self, connect_url: str, *, vendor_user: str) -> set[str]:
+        """What an end user's browser does with a connect link, from the link to the callback; what scopes
+        the vendor was asked for."""
+        session, target = await self.sessions.look_up(connect_url.rpartition("/")[2])
         vendor_url = await self.sessions.authorize(session, target, "this browser")
         async with httpx.AsyncClient(follow_redirects=False) as browser:
             consent = await browser.get(vendor_url)
@@ -127,6 +136,7 @@ class Rig:
             iss=query.get("iss", [None])[0],
         )
         assert end.status == "connected", end.problem
+        return set(parse_qs(urlsplit(vendor_url).query).get("scope", [""])[0].split())
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
-from broker.mcp_connection import StdioServer
+from broker.mcp_stdio import StdioServer
 from connectors.models import Connection
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.loopback import served
@@ -73,7 +73,7 @@ async def test_a_selection_names_tools_servers_and_ids(rig: Rig) -> None:
     [tool] = await rig.broker.registry.all(ACME)
     async with toolbox() as box:
         made = await rig.server("box", box.base_url)
-    everything = ["box/add", "box/count", "box/fail", "box/flood", "box/kinds", "box/slow"]
+    everything = [f"box/{name}" for name in ("add", "count", "fail", "flood", "grow", "kinds", "slow")]
     scope = user(None)
     assert await shown(rig, scope, "weather") == await shown(rig, scope, tool.id) == ["weather"]
     assert await shown(rig, scope, "box") == await shown(rig, scope, made.server.id) == everything
@@ -196,9 +196,9 @@ async def test_each_end_user_sees_their_own_data(rig: Rig) -> None:
     assert bob.content[0]["text"] == "bob has 1 notes: nails"
 
 
-async def test_tools_known_from_one_user_need_a_connection_only_when_called(rig: Rig) -> None:
+async def test_tools_that_all_users_share_need_a_connection_only_when_called(rig: Rig) -> None:
     async with notebook() as vendor:
-        await rig.server("notes", f"{vendor.base_url}/mcp", auth_mode="per_user")
+        await rig.server("notes", f"{vendor.base_url}/mcp", auth_mode="per_user", shared_tools=True)
         await rig.connect("notes", "u1", vendor_user="ada")
         await rig.call("notes/list_notes", {}, user("u1"))
         assert await shown(rig, user("u2"), "notes") == ["notes/add_note", "notes/list_notes"]

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from broker.calls import ToolResult
-from broker.mcp_call import McpCaller, McpCallFailed, Unauthorized
+from broker.mcp_call import McpCaller
 from broker.mcp_connection import McpTarget
+from broker.mcp_failures import McpCallFailed, Unauthorized
 from broker.mcp_pool import McpPool
 from kit.outbound import OutboundPolicy
-from tests.broker.mcp_peers import Toolbox, toolbox
+from tests.broker.mcp_peers import Toolbox, call_tool, toolbox
 from tests.broker.rig import LOOPBACK
 
 
@@ -34,7 +35,7 @@ def at(box: Toolbox, credential: str = "", **headers: str) -> McpTarget:
 
 
 async def add(caller: McpCaller, target: McpTarget, a: int = 2, b: int = 3) -> ToolResult:
-    return await caller.call_tool(target, "add", {"a": a, "b": b}, retry_safe=True)
+    return await call_tool(caller, target, "add", {"a": a, "b": b}, retry_safe=True)
 
 
 async def test_a_call_comes_back_with_text_and_structure(caller: McpCaller) -> None:
@@ -72,20 +73,20 @@ async def test_a_renewed_credential_is_sent_on_the_kept_client(caller: McpCaller
 
 async def test_a_tools_own_error_reaches_the_model(caller: McpCaller) -> None:
     async with toolbox() as box:
-        result = await caller.call_tool(at(box), "fail", {}, retry_safe=False)
+        result = await call_tool(caller, at(box), "fail", {}, retry_safe=False)
     assert result.is_error and "the printer is on fire" in result.content[0]["text"]
     assert result.record["status"] == "tool_error"
 
 
 async def test_an_unknown_tool_is_an_error_result(caller: McpCaller) -> None:
     async with toolbox() as box:
-        result = await caller.call_tool(at(box), "nothing", {}, retry_safe=False)
+        result = await call_tool(caller, at(box), "nothing", {}, retry_safe=False)
     assert result.is_error and "nothing" in result.content[0]["text"]
 
 
 async def test_every_kind_of_content_arrives(caller: McpCaller) -> None:
     async with toolbox() as box:
-        result = await caller.call_tool(at(box), "kinds", {}, retry_safe=False)
+        result = await call_tool(caller, at(box), "kinds", {}, retry_safe=False)
     text, image, audio, link, page = result.content
     assert text == {"type": "text", "text": "hello"}
     assert image["source"]["media_type"] == "image/png"  # what the bytes are, not what was declared
@@ -101,13 +102,13 @@ async def test_progress_is_passed_on(caller: McpCaller) -> None:
         told.append((progress, total, message))
 
     async with toolbox() as box:
-        await caller.call_tool(at(box), "count", {"to": 3}, retry_safe=False, on_progress=on_progress)
+        await call_tool(caller, at(box), "count", {"to": 3}, retry_safe=False, on_progress=on_progress)
     assert told == [(1, 3, "at 1"), (2, 3, "at 2"), (3, 3, "at 3")]
 
 
 async def test_a_slow_tool_is_left_and_its_outcome_called_unknown(caller: McpCaller) -> None:
     async with toolbox() as box:
-        result = await caller.call_tool(at(box), "slow", {"seconds": 30}, retry_safe=False)
+        result = await call_tool(caller, at(box), "slow", {"seconds": 30}, retry_safe=False)
         assert result.is_error and "Whether it took effect is not known" in result.content[0]["text"]
         assert result.record["status"] == "timeout" and result.record["latency_ms"] < 3000
         assert (await add(caller, at(box))).output == {"result": 5}
@@ -116,7 +117,7 @@ async def test_a_slow_tool_is_left_and_its_outcome_called_unknown(caller: McpCal
 
 async def test_cancelling_the_caller_cancels_the_call_at_the_server(caller: McpCaller) -> None:
     async with toolbox() as box:
-        calling = asyncio.create_task(caller.call_tool(at(box), "slow", {"seconds": 30}, retry_safe=False))
+        calling = asyncio.create_task(call_tool(caller, at(box), "slow", {"seconds": 30}, retry_safe=False))
         await until(lambda: box.calls == ["slow"])
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -126,7 +127,7 @@ async def test_cancelling_the_caller_cancels_the_call_at_the_server(caller: McpC
 
 async def test_a_slow_call_does_not_hold_up_the_others(caller: McpCaller) -> None:
     async with toolbox() as box:
-        slow = asyncio.create_task(caller.call_tool(at(box), "slow", {"seconds": 0.6}, retry_safe=False))
+        slow = asyncio.create_task(call_tool(caller, at(box), "slow", {"seconds": 0.6}, retry_safe=False))
         await until(lambda: box.calls == ["slow"])
         started = time.monotonic()
         assert (await add(caller, at(box))).output == {"result": 5}
@@ -180,7 +181,7 @@ async def relayed(box: Toolbox) -> AsyncIterator[tuple[McpTarget, asyncio.Server
 async def test_a_refused_connection_does_not_fail_the_call_beside_it(caller: McpCaller) -> None:
     """Without the synthetic answers of the transport, the SDK's client would end as a whole."""
     async with toolbox() as box, relayed(box) as (target, relay):
-        slow = asyncio.create_task(caller.call_tool(target, "slow", {"seconds": 0.6}, retry_safe=False))
+        slow = asyncio.create_task(call_tool(caller, target, "slow", {"seconds": 0.6}, retry_safe=False))
         await until(lambda: box.calls == ["slow"])
         relay.close()
         refused = await asyncio.gather(*(add(caller, target) for _ in range(3)))
@@ -188,18 +189,19 @@ async def test_a_refused_connection_does_not_fail_the_call_beside_it(caller: Mcp
         assert (await slow).output == {"result": "done"}
 
 
-async def test_an_oversize_answer_does_not_fail_the_call_beside_it(caller: McpCaller) -> None:
+async def test_an_oversize_answer_does_not_fail_the_call_beside_it(pool: McpPool) -> None:
+    caller = McpCaller(pool, call_timeout_s=20)
     async with toolbox() as box:
-        slow = asyncio.create_task(caller.call_tool(at(box), "slow", {"seconds": 0.6}, retry_safe=False))
+        slow = asyncio.create_task(call_tool(caller, at(box), "slow", {"seconds": 0.6}, retry_safe=False))
         await until(lambda: box.calls == ["slow"])
-        flood = await caller.call_tool(at(box), "flood", {"size": 9_000_000}, retry_safe=False)
+        flood = await call_tool(caller, at(box), "flood", {"size": 9_000_000}, retry_safe=False)
         assert flood.is_error and flood.record["status"] == "too_large"
         assert (await slow).output == {"result": "done"}
 
 
 async def test_a_long_text_is_shortened_for_the_model(caller: McpCaller) -> None:
     async with toolbox() as box:
-        result = await caller.call_tool(at(box), "flood", {"size": 300_000}, retry_safe=False)
+        result = await call_tool(caller, at(box), "flood", {"size": 300_000}, retry_safe=False)
     assert len(result.content[0]["text"]) < 101_000
     assert "characters left out" in result.content[0]["text"]
 

@@ -1,6 +1,7 @@
 """What a model is shown of an MCP result."""
 
 import base64
+import json
 from typing import Any
 
 import mcp_types
@@ -59,7 +60,8 @@ def test_an_image_has_the_type_of_its_bytes(data: str, declared: str, media_type
     [
         ("not base64!", "cannot be decoded"),
         (base64.b64encode(b"<svg/>").decode(), "cannot see"),
-        (base64.b64encode(b"GIF89a" + b"0" * 6_000_000).decode(), "too large"),
+        (base64.b64encode(b"GIF89a" + b"0" * 4_000_000).decode(), "an image of 4000006 bytes, too large"),
+        (base64.b64encode(b"GIF89a" + b"\x10\x27\x10\x00").decode(), "10000 x 16 pixels, too large"),
     ],
 )
 def test_an_image_that_models_refuse_is_described(data: str, told: str) -> None:
@@ -71,11 +73,37 @@ def test_many_blocks_and_long_texts_stay_within_bounds() -> None:
     made = to_result(result(*(text("x" * 30_000) for _ in range(300))), {})
     assert sum(len(block["text"]) for block in made.content) < 130_000
     assert made.content[-1]["text"] == "[200 more blocks left out]"
+    assert made.full is not None and made.record["cut"] is True
+    whole = json.loads(made.full)["content"]
+    assert [block["text"] for block in whole] == ["x" * 30_000] * 300 and made.record["bytes"] == len(
+        made.full
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        text("x" * 200_000),
+        mcp_types.ImageContent(data=base64.b64encode(b"<svg/>").decode(), mime_type="image/svg+xml"),
+        mcp_types.AudioContent(data="AAAA", mime_type="audio/wav"),
+    ],
+)
+def test_what_a_model_is_not_shown_is_kept_as_it_was_given(content: Any) -> None:
+    made = to_result(result(text("before"), content, structured={"n": 1}), {})
+    assert made.full is not None
+    assert mcp_types.CallToolResult.model_validate_json(made.full).content[1] == content
+
+
+def test_what_is_shown_whole_is_not_kept_twice() -> None:
+    image = mcp_types.ImageContent(data=PIXEL, mime_type="image/png")
+    made = to_result(result(text("4 degrees"), image, structured={"celsius": 4}), {})
+    assert made.full is None and "cut" not in made.record
 
 
 def test_an_oversize_structure_is_shortened_in_the_output_too() -> None:
     made = to_result(result(text("big"), structured={"rows": ["x" * 1000] * 2000}), {})
     assert isinstance(made.output, str) and len(made.output) < 101_000
+    assert made.full is not None and len(json.loads(made.full)["structuredContent"]["rows"]) == 2000
 
 
 def test_characters_that_a_database_refuses_are_replaced() -> None:

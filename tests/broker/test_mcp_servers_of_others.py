@@ -11,9 +11,10 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from broker.mcp_call import McpCaller
-from broker.mcp_connection import McpTarget, StdioServer
+from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
-from tests.broker.mcp_peers import everything
+from broker.mcp_stdio import StdioServer
+from tests.broker.mcp_peers import call_tool, everything
 from tests.broker.rig import LOOPBACK
 
 TIME = McpTarget(
@@ -42,17 +43,17 @@ async def test_the_reference_server_over_http(caller: McpCaller) -> None:
         assert {"echo", "get-sum", "get-tiny-image", "get-structured-content"} <= names
         assert listing.skipped == []
 
-        echo = await caller.call_tool(target, "echo", {"message": "hej"}, retry_safe=False)
+        echo = await call_tool(caller, target, "echo", {"message": "hej"}, retry_safe=False)
         assert (echo.output, echo.is_error) == ("Echo: hej", False)
-        image = await caller.call_tool(target, "get-tiny-image", {}, retry_safe=False)
+        image = await call_tool(caller, target, "get-tiny-image", {}, retry_safe=False)
         assert [block["type"] for block in image.content] == ["text", "image", "text"]
-        weather = await caller.call_tool(
-            target, "get-structured-content", {"location": "Chicago"}, retry_safe=False
+        weather = await call_tool(
+            caller, target, "get-structured-content", {"location": "Chicago"}, retry_safe=False
         )
         assert set(weather.output) == {"temperature", "conditions", "humidity"}
-        links = await caller.call_tool(target, "get-resource-links", {"count": 2}, retry_safe=False)
+        links = await call_tool(caller, target, "get-resource-links", {"count": 2}, retry_safe=False)
         assert sum("demo://resource" in block["text"] for block in links.content) == 2
-        wrong = await caller.call_tool(target, "get-sum", {"a": "x", "b": 1}, retry_safe=False)
+        wrong = await call_tool(caller, target, "get-sum", {"a": "x", "b": 1}, retry_safe=False)
         assert wrong.is_error and "expected number" in wrong.content[0]["text"]
 
 
@@ -63,7 +64,8 @@ async def test_progress_of_the_reference_server(caller: McpCaller) -> None:
         told.append(progress)
 
     async with everything() as url:
-        result = await caller.call_tool(
+        result = await call_tool(
+            caller,
             McpTarget(("everything", ""), url),
             "trigger-long-running-operation",
             {"duration": 0.4, "steps": 4},
@@ -77,10 +79,10 @@ async def test_a_lost_session_is_opened_again(caller: McpCaller, pool: McpPool) 
     """The handshake revisions keep sessions in the server's memory; this one answers 400 to a lost one."""
     async with everything() as url:
         target = McpTarget(("everything", ""), url)
-        await caller.call_tool(target, "echo", {"message": "before"}, retry_safe=False)
+        await call_tool(caller, target, "echo", {"message": "before"}, retry_safe=False)
     async with everything(port=urlsplit(url).port or 0):
         echoes = await asyncio.gather(
-            *(caller.call_tool(target, "echo", {"message": str(n)}, retry_safe=False) for n in range(4))
+            *(call_tool(caller, target, "echo", {"message": str(n)}, retry_safe=False) for n in range(4))
         )
         assert [echo.output for echo in echoes] == [f"Echo: {n}" for n in range(4)]
         assert len(pool) == 1
@@ -89,7 +91,7 @@ async def test_a_lost_session_is_opened_again(caller: McpCaller, pool: McpPool) 
 async def test_the_time_server_over_stdio(caller: McpCaller) -> None:
     listing = await caller.list_tools(TIME)
     assert {tool.name for tool in listing.tools} == {"get_current_time", "convert_time"}
-    now = await caller.call_tool(TIME, "get_current_time", {"timezone": "Europe/Oslo"}, retry_safe=True)
+    now = await call_tool(caller, TIME, "get_current_time", {"timezone": "Europe/Oslo"}, retry_safe=True)
     assert not now.is_error and "Europe/Oslo" in now.content[0]["text"]
     assert now.record["target"] == "stdio"
 
@@ -99,7 +101,7 @@ async def test_a_killed_process_is_started_again(caller: McpCaller) -> None:
     await caller.list_tools(TIME)
     [pid] = children() - before
     os.kill(pid, signal.SIGKILL)
-    now = await caller.call_tool(TIME, "get_current_time", {"timezone": "UTC"}, retry_safe=True)
+    now = await call_tool(caller, TIME, "get_current_time", {"timezone": "UTC"}, retry_safe=True)
     assert not now.is_error
 
 
@@ -114,7 +116,7 @@ async def test_processes_end_with_the_pool() -> None:
 
 async def test_a_command_that_does_not_exist_is_an_error_result(caller: McpCaller) -> None:
     missing = McpTarget(("operator:missing", ""), stdio=StdioServer("heddle-no-such-command"))
-    result = await caller.call_tool(missing, "x", {}, retry_safe=True)
+    result = await call_tool(caller, missing, "x", {}, retry_safe=True)
     assert result.is_error and "cannot be reached" in result.content[0]["text"]
 
 

@@ -63,12 +63,16 @@ async def test_rules_decide_which_tools_there_are(stored: Rig) -> None:
         made = await stored.server("box", box.base_url)
         everything, _ = await names(stored)
         assert {"box/add", "box/slow", "box/fail"} < set(everything)
-        rules = {"allow": ["add", "s*"], "deny": ["slow"], "policies": {"add": {"approval": "always"}}}
+        rules = {
+            "allow": ["add", "s*"],
+            "deny": ["slow"],
+            "policies": {"add": {"approval": "always", "trusted": True}},
+        }
         await stored.broker.servers.store.edit(made.server, {"tool_rules": rules}, None)
         assert (await names(stored))[0] == ["box/add"]
         toolset = await stored.broker.toolset(ToolScope(ACME), ToolSelection("explicit", ("box",)))
         (add,) = toolset.tools.values()
-        assert add.approval == "always"
+        assert add.approval == "always" and add.trusted
 
 
 async def test_a_changed_definition_is_told_and_withheld_where_it_is_pinned(stored: Rig) -> None:

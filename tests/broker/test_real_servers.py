@@ -11,10 +11,12 @@ import pytest
 
 from broker.calls import ToolCall, ToolScope, ToolSelection
 from broker.mcp_call import McpCaller
-from broker.mcp_connection import McpTarget, StdioServer
+from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
+from broker.mcp_stdio import StdioServer
 from kit.db import Database
 from kit.outbound import OutboundPolicy
+from tests.broker.mcp_peers import call_tool
 from tests.broker.rig import free
 from tests.broker.served_broker import ACCOUNT, Bench, bench_on
 from tests.node_peers import NODE, node_modules
@@ -71,7 +73,7 @@ async def test_the_time_server_over_stdio() -> None:
         listed = await caller.list_tools(target)
         assert {"get_current_time", "convert_time"} <= {tool.name for tool in listed.tools}
         arguments = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
-        result = await caller.call_tool(target, "convert_time", arguments, retry_safe=True)
+        result = await call_tool(caller, target, "convert_time", arguments, retry_safe=True)
         assert not result.is_error
         assert "21:00" in result.content[0]["text"]
     finally:

@@ -8,11 +8,11 @@ from sqlmodel import select
 from broker.calls import ToolScope
 from broker.models import McpServer, Tool
 from connectors.models import Connector
+from kit.clock import ManualClock
 from kit.errors import Conflict, HeddleError, NotFound
 from tests.broker.mcp_peers import Toolbox, toolbox
 from tests.broker.rig import ACME, Rig
 from vault.models import Secret
-from vault.store import SecretNotFound
 
 OTHER = "acc_other"
 
@@ -69,7 +69,7 @@ async def test_another_accounts_tool_is_not_found(stored: Rig) -> None:
         registry.get(OTHER, tool.id),
         registry.edit(OTHER, tool.id, {"timeout_ms": 1}),
         registry.delete(OTHER, tool.id),
-        registry.rotate_secret(OTHER, tool.id),
+        registry.rotate_secret(OTHER, tool.id, overlap_s=60),
     ):
         with pytest.raises(NotFound):
             await attempt
@@ -84,14 +84,41 @@ async def test_secrets_are_sealed_and_go_with_their_tool(stored: Rig) -> None:
     assert secret.encode() not in sealed.sealed and secret not in repr(tool)
     assert (await stored.broker.registry.target(tool)).secret == secret
 
-    rotated = await stored.broker.registry.rotate_secret(ACME, tool.id)
-    assert rotated != secret and (await stored.broker.registry.target(tool)).secret == rotated
+    rotated, _ = await stored.broker.registry.rotate_secret(ACME, tool.id, overlap_s=60)
+    assert (await stored.broker.registry.target(tool)).secrets == (rotated, secret)
 
     await stored.broker.registry.delete(ACME, tool.id)
     async with stored.db.session() as session:
         assert (await session.exec(select(Secret))).all() == []
-    with pytest.raises(SecretNotFound):
+    with pytest.raises(NotFound):
         await stored.broker.registry.target(tool)
+
+
+async def test_an_old_secret_is_good_for_as_long_as_was_asked_for_and_then_gone(
+    stored: Rig, clock: ManualClock
+) -> None:
+    first = await stored.webhook("weather", "https://example.com/hook")
+    registry = stored.broker.registry
+    [bound_before] = await registry.all(ACME)
+
+    second, until = await registry.rotate_secret(ACME, bound_before.id, overlap_s=3600)
+    assert until == clock.now_ms() + 3_600_000
+    assert (await registry.target(bound_before)).secrets == (second, first)
+    clock.advance(seconds=3_599)
+    assert (await registry.target(bound_before)).old_secret == first
+    clock.advance(seconds=1)
+    assert (await registry.target(bound_before)).secrets == (second,)
+    async with stored.db.session() as session:
+        [left] = (await session.exec(select(Secret))).all()
+    assert left.id == (await registry.get(ACME, bound_before.id)).secret_id
+
+    third, _ = await registry.rotate_secret(ACME, bound_before.id, overlap_s=3600)
+    fourth, _ = await registry.rotate_secret(ACME, bound_before.id, overlap_s=3600)
+    assert (await registry.target(bound_before)).secrets == (fourth, third)
+    fifth, until = await registry.rotate_secret(ACME, bound_before.id, overlap_s=0)
+    assert (await registry.target(bound_before)).secrets == (fifth,) and until is None
+    async with stored.db.session() as session:
+        assert len((await session.exec(select(Secret))).all()) == 1
 
 
 async def test_a_server_keeps_its_tools_and_seals_its_credentials(stored: Rig) -> None:

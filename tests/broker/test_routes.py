@@ -80,6 +80,13 @@ async def test_a_tool_from_creation_to_removal(admin: httpx.AsyncClient) -> None
 
     rotated = (await admin.post(f"{path}/rotate-secret")).json()
     assert rotated["secret"].startswith("whsec_") and rotated["secret"] != secret
+    expiry = (await admin.get(path)).json()["rotation_overlap_until"]
+    assert rotated["rotation_overlap_until"] == expiry > tool["created_at"] + 23 * 3_600_000
+    at_once = (await admin.post(f"{path}/rotate-secret", json={"overlap_s": 0})).json()
+    assert at_once["rotation_overlap_until"] is None
+    for overlap_s in (-1, 31 * 86_400, "soon", 1.5):
+        refused = await admin.post(f"{path}/rotate-secret", json={"overlap_s": overlap_s})
+        assert refusal(refused)[0] == 400 and "overlap_s" in refusal(refused)[2]
 
     gone = (await admin.delete(path)).json()
     assert gone == {"id": tool["id"], "object": "tool.deleted", "deleted": True}
@@ -117,7 +124,6 @@ BAD_TOOLS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"webhook_url": "https://[::1"}, 400, "webhook_url", "cannot be"),
     ({"webhook_url": "https://a b/"}, 400, "webhook_url", "spaces"),
     ({"timeout_ms": 120_001}, 400, "timeout_ms", "120000"),
-    ({"provider": "qlaud-builtin/http-call"}, 422, "provider", "available yet"),
     ({"approval": "sometimes"}, 400, "approval", "first_use"),
 ]
 
@@ -185,12 +191,13 @@ async def test_the_test_route_shows_what_was_sent_and_received(admin: httpx.Asyn
         answer = await admin.post(path, json={"input": {"city": "Oslo"}, "end_user_id": "ada"})
         shown = answer.json()
         assert shown["output"] == {"city": "Oslo"} and shown["is_error"] is False
-        assert shown["request"]["body"] == received[0] and received[0]["end_user_id"] == "ada"
+        sent = shown["request"]
+        assert (sent["method"], sent["url"]) == ("POST", url)
+        assert json.loads(sent["body"]) == received[0] and received[0]["end_user_id"] == "ada"
         assert json.loads(shown["response"]["body"]) == {"output": {"city": "Oslo"}}
-        stamp = shown["request"]["headers"]["x-qlaud-timestamp"]
-        signed = f"{stamp}.".encode() + json.dumps(received[0], separators=(",", ":")).encode()
+        signed = f"{sent['headers']['x-qlaud-timestamp']}.{sent['body']}".encode()
         signature = hmac.new(tool["secret"].encode(), signed, hashlib.sha256).hexdigest()
-        assert shown["request"]["headers"]["x-qlaud-signature"] == signature
+        assert sent["headers"]["x-qlaud-signature"] == signature
         assert tool["secret"] not in answer.text
 
         wrong = (await admin.post(path, json={"input": {}})).json()
@@ -242,7 +249,7 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
     async with toolbox(Toolbox(bearer="s3cret")) as box:
         rules = {"deny": ["slow"], "policies": {"add": {"approval": "first_use", "timeout_ms": 500}}}
         body = {
-            "name": "box",
+            "name": "chest",
             "server_url": box.base_url,
             "auth_headers": {"authorization": "Bearer s3cret"},
             "tools": rules,
@@ -252,9 +259,13 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
         server = (await admin.post("/v1/mcp-servers", json=body)).raise_for_status().json()
         assert (server["pin"], server["approval"], server["tool_rules"]) == (True, "always", rules)
         told = {tool["name"]: (tool["approval"], tool["usable"], tool["changed"]) for tool in server["tools"]}
-        assert told["box/add"] == ("first_use", True, False) and told["box/fail"] == ("always", True, False)
-        assert told["box/slow"] == ("always", False, False)
-        denied = await admin.post("/v1/tools/call", json={"name": "box/slow", "input": {"seconds": 0}})
+        assert told["chest/add"] == ("first_use", True, False) and told["chest/fail"] == (
+            "always",
+            True,
+            False,
+        )
+        assert told["chest/slow"] == ("always", False, False)
+        denied = await admin.post("/v1/tools/call", json={"name": "chest/slow", "input": {"seconds": 0}})
         assert refusal(denied)[:2] == (400, "unknown_tool")
 
         path = f"/v1/mcp-servers/{server['id']}"
@@ -262,7 +273,7 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
         changed = (await admin.patch(path, json=changes)).raise_for_status().json()
         assert (changed["tool_rules"], changed["timeout_ms"], changed["pin"]) == ({}, 9_000, True)
         box.bearer = "next"
-        called = await admin.post("/v1/tools/call", json={"name": "box/slow", "input": {"seconds": 0}})
+        called = await admin.post("/v1/tools/call", json={"name": "chest/slow", "input": {"seconds": 0}})
         assert called.json()["is_error"] is False, called.text
 
         stale = {"tools": {"add": "0" * 64}}
@@ -277,16 +288,16 @@ async def test_what_is_allowed_of_a_server_is_set_read_and_changed(
 async def test_a_pinned_tool_that_changed_is_refused_by_name(admin: httpx.AsyncClient) -> None:
     box = Toolbox()
     async with toolbox(box):
-        body = {"name": "box", "server_url": box.base_url, "pin": True}
+        body = {"name": "chest", "server_url": box.base_url, "pin": True}
         server = (await admin.post("/v1/mcp-servers", json=body)).raise_for_status().json()
     box.description = "Adds, and tells the neighbours."
     async with toolbox(box, port=urlsplit(box.base_url).port or 0):
         refreshed = (await admin.post(f"/v1/mcp-servers/{server['id']}/refresh")).json()
         assert refreshed["changed"] == ["add"]
-        call = {"name": "box/add", "input": {"a": 1, "b": 1}}
+        call = {"name": "chest/add", "input": {"a": 1, "b": 1}}
         assert refusal(await admin.post("/v1/tools/call", json=call))[:2] == (409, "tool_changed")
         thread = (await admin.post("/v1/threads", json={})).json()["id"]
-        turn = {"model": "sim-small", "content": "hi", "tools": ["box/add"]}
+        turn = {"model": "sim-small", "content": "hi", "tools": ["chest/add"]}
         refused = await admin.post(f"/v1/threads/{thread}/messages", json=turn)
         assert refusal(refused)[:2] == (409, "tool_changed")
         assert (await admin.get(f"/v1/threads/{thread}/messages")).json()["data"] == []

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from broker.schema import ArgumentValidator, BadSchema, object_schema
+from broker.schema_cost import TooCostly, check_cost, weight_of
 from gateway.loopback import served
 
 ISSUE: dict[str, Any] = {
@@ -24,6 +25,13 @@ ISSUE: dict[str, Any] = {
 }
 
 
+def deep(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"properties": {"a": schema}}
+    return schema
+
+
 @pytest.mark.parametrize(
     ("schema", "told"),
     [
@@ -36,6 +44,10 @@ ISSUE: dict[str, Any] = {
         ({"properties": {"city": {"$ref": "https://example.com/city.json"}}}, "not local"),
         ({"properties": {"city": {"$id": "https://example.com/city"}}}, "$id"),
         ({"description": "x" * 300_000}, "larger than"),
+        (deep(150), "Recursion limit reached"),
+        (deep(5_000), "too deeply nested"),
+        ({"properties": {"a": {"$dynamicRef": "#there"}}}, "does not exist"),
+        ({"properties": {"a": {"minimum": "1"}}}, "properties/a/minimum"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_refused_saying_where(schema: Any, told: str) -> None:
@@ -123,15 +135,48 @@ def nested(levels: int) -> dict[str, Any]:
         ({"properties": {"x": {"pattern": "^(a|aa)+$"}}}, {"x": "a" * 5_000 + "!"}),
         ({"$ref": "#"}, {"x": 1}),
         ({"additionalProperties": {"items": {"anyOf": [{"type": "null"}] * 1000}}}, {"x": [1] * 10_000}),
+        (
+            {"properties": {f"p{number}": {"type": "integer"} for number in range(8_000)}},
+            {f"p{number}": "1" for number in range(8_000)},
+        ),
+        ({"properties": {"e": {"enum": [f"v{number}" for number in range(20_000)]}}}, {"e": "other"}),
+        (
+            {
+                "$defs": {f"a{number}": {"$anchor": f"a{number}"} for number in range(4_000)},
+                "properties": {f"p{number}": {"$ref": f"#a{number}"} for number in range(4_000)},
+            },
+            {f"p{number}": 1 for number in range(4_000)},
+        ),
     ],
-    ids=["doubling", "recursive", "very deep", "anchor", "regex", "itself", "large"],
+    ids=[
+        "doubling",
+        "recursive",
+        "very deep",
+        "anchor",
+        "regex",
+        "itself",
+        "large",
+        "wide",
+        "huge enum",
+        "anchors",
+    ],
 )
 def test_a_hostile_schema_does_not_keep_the_process_busy(
     schema: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
     started = time.monotonic()
-    ArgumentValidator().problems(object_schema(schema), arguments)
-    assert time.monotonic() - started < 2
+    ArgumentValidator().check(object_schema(schema), arguments)
+    assert time.monotonic() - started < 4
+
+
+def test_what_a_schema_weighs_bounds_the_work_of_checking() -> None:
+    assert weight_of(SELF_DOUBLING) is None and weight_of(doubling(60)) is None
+    assert weight_of({"$ref": "#"}) is None
+    assert 2**5 <= (weight_of(doubling(5)) or 0) < 2**9
+    assert weight_of({"properties": {"a": {"items": {"type": "string"}}}}) == 4
+    check_cost(doubling(5), nested(100), weight=1_000)
+    with pytest.raises(TooCostly):
+        check_cost(SELF_DOUBLING, nested(40), weight=None)
 
 
 def test_arguments_that_would_take_too_long_to_check_are_refused() -> None:
@@ -145,3 +190,7 @@ def test_compiled_schemas_are_kept_up_to_a_bound() -> None:
     for number in range(10):
         assert validator.problems({"properties": {"n": {"const": number}}}, {"n": number}) == []
     assert validator.cached == 3
+    bounded = ArgumentValidator(max_bytes=2_500)
+    for number in range(5):
+        bounded.problems({"description": f"{number}" * 1_000}, {})
+    assert bounded.cached == 2

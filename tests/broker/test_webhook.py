@@ -6,80 +6,18 @@ import gzip
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from broker.calls import AnswersLater, ToolCall, ToolResult, ToolScope
-from broker.webhook import Exchange, WebhookDispatcher, WebhookTarget
-from gateway.loopback import served
+from broker.calls import AnswersLater, ToolResult, ToolScope
+from broker.webhook import WebhookDispatcher
 from kit.clock import ManualClock
 from kit.outbound import OutboundPolicy
-from tests.broker.rig import LOOPBACK
-
-SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
-SCOPE = ToolScope("acc_1", "ada", "thread-1", "turn_1", {"plan": "pro"})
-CALL = ToolCall("toolu_1", "get_weather", {"city": "Oslo"}, iteration=3, created_at=1_700_000_000_000)
-
-Answer = Callable[[Request, int], Awaitable[Response]]
-
-
-@dataclass
-class Endpoint:
-    """A developer's endpoint: keeps what it received, answers as the test says."""
-
-    answer: Answer
-    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    sockets: set[int] = field(default_factory=set)
-
-    async def __call__(self, request: Request) -> Response:
-        self.received.append((dict(request.headers), await request.body()))
-        assert request.client is not None
-        self.sockets.add(request.client.port)
-        return await self.answer(request, len(self.received))
-
-
-@asynccontextmanager
-async def endpoint(answer: Answer) -> AsyncIterator[tuple[Endpoint, str]]:
-    receiver = Endpoint(answer)
-    app = Starlette(routes=[Route("/hook", receiver.__call__, methods=["POST"])])
-    async with served(lambda _: app) as url:
-        yield receiver, f"{url}/hook"
-
-
-def answering(*answers: Any, status: int = 200) -> Answer:
-    """Answers in turn, the last one for ever: JSON values, or whole responses."""
-
-    async def answer(_: Request, count: int) -> Response:
-        value = answers[min(count, len(answers)) - 1]
-        return value if isinstance(value, Response) else JSONResponse(value, status_code=status)
-
-    return answer
-
-
-def target(url: str, *, timeout_ms: int = 5_000, idempotent: bool = False) -> WebhookTarget:
-    return WebhookTarget("tool_1", "get_weather", url, timeout_ms, idempotent, SECRET)
-
-
-async def called(dispatcher: WebhookDispatcher, *arguments: Any, **options: Any) -> ToolResult:
-    """The result of a call that is answered at once."""
-    result = await dispatcher.call(*arguments, **options)
-    assert isinstance(result, ToolResult)
-    return result
-
-
-@pytest.fixture
-async def dispatcher(clock: ManualClock) -> AsyncIterator[WebhookDispatcher]:
-    dispatcher = WebhookDispatcher(LOOPBACK, clock)
-    yield dispatcher
-    await dispatcher.close()
+from tests.broker.webhook_peers import CALL, SCOPE, SECRET, answering, called, closing, endpoint, target
 
 
 async def test_the_endpoint_gets_the_call_signed_twice(
@@ -113,12 +51,23 @@ async def test_the_endpoint_gets_the_call_signed_twice(
     assert headers["x-qlaud-signature"] == plain
 
 
-async def test_the_secret_is_in_no_part_of_the_result(dispatcher: WebhookDispatcher) -> None:
-    exchange = Exchange()
-    async with endpoint(answering({"output": 1})) as (_, url):
-        result = await called(dispatcher, target(url), SCOPE, CALL, exchange=exchange)
-    assert exchange.status == 200 and exchange.request_body["input"] == {"city": "Oslo"}
-    assert SECRET not in f"{result}{exchange}{target(url)}"
+async def test_after_a_rotation_both_secrets_sign_the_new_one_first(
+    dispatcher: WebhookDispatcher,
+) -> None:
+    old = "whsec_" + base64.b64encode(b"another secret of thirty-two byt").decode()
+    async with endpoint(answering({"output": 1})) as (receiver, url):
+        await called(dispatcher, target(url, old_secret=old), SCOPE, CALL)
+    [(headers, body)] = receiver.received
+    signatures = []
+    for secret in (SECRET, old):
+        key = base64.b64decode(secret.removeprefix("whsec_"))
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        signatures.append("v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode())
+    assert headers["webhook-signature"] == " ".join(signatures)
+    plain = {"x-qlaud-signature": SECRET, "x-qlaud-signature-old": old}
+    for header, secret in plain.items():
+        signed = headers["x-qlaud-timestamp"].encode() + b"." + body
+        assert headers[header] == hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
 async def test_a_failing_endpoint_is_asked_again_with_the_same_id(dispatcher: WebhookDispatcher) -> None:
@@ -242,7 +191,7 @@ async def test_fifty_megabytes_are_cut_off(dispatcher: WebhookDispatcher) -> Non
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
         result = await called(dispatcher, target(url), SCOPE, CALL)
-    assert result.is_error and "more than 1048576 bytes" in result.output["error"]
+    assert result.is_error and "more than 8388608 bytes" in result.output["error"]
     assert sent < 20 * 1024 * 1024
 
 
@@ -262,6 +211,35 @@ async def test_a_large_output_reaches_the_model_shortened(dispatcher: WebhookDis
     assert len(result.output) == 300_000
 
 
+@pytest.mark.parametrize(
+    ("body", "text", "is_error"),
+    [
+        (b'{"output": "' + b"a" * 2_000_000 + b'end"}', "a", False),
+        (b'{"is_error": true, "output": [' + b"1," * 1_000_000 + b"2]}", "[", True),
+        (b"[" + b"{}," * 1_000_000 + b"3]", "[", False),
+        (b'{"other": "' + b"x" * 2_000_000 + b'"}', '{"other"', False),
+    ],
+)
+async def test_a_huge_output_is_shown_cut_and_kept_whole(
+    dispatcher: WebhookDispatcher, body: bytes, text: str, is_error: bool
+) -> None:
+    async with endpoint(answering(Response(body))) as (_, url):
+        result = await called(dispatcher, target(url), SCOPE, CALL)
+    assert result.is_error is is_error and result.record["cut"] is True
+    assert result.output == result.content[0]["text"] and len(result.output) < 101_000
+    assert result.output.startswith(text) and "characters left out" in result.output
+    whole = json.loads(body)
+    assert result.full is not None
+    assert json.loads(result.full) == (whole["output"] if b'"output"' in body else whole)
+
+
+@pytest.mark.parametrize("body", [b'{"output": "' + b"a" * 2_000_000, b'"' + b"\xff" * 2_000_000 + b'"'])
+async def test_huge_garbage_is_an_error_like_any(dispatcher: WebhookDispatcher, body: bytes) -> None:
+    async with endpoint(answering(Response(body))) as (_, url):
+        result = await called(dispatcher, target(url), SCOPE, CALL)
+    assert result.is_error and "not JSON" in result.output["error"] and result.full is None
+
+
 async def test_a_slow_endpoint_is_left_at_the_time_limit(dispatcher: WebhookDispatcher) -> None:
     async def slow(_: Request, __: int) -> Response:
         await asyncio.sleep(5)
@@ -272,25 +250,6 @@ async def test_a_slow_endpoint_is_left_at_the_time_limit(dispatcher: WebhookDisp
         assert result.is_error and "0.3 seconds" in result.output["error"]
         assert "not known" in result.output["error"]
         assert len(receiver.received) == 1 and result.record["latency_ms"] < 2000
-
-
-@asynccontextmanager
-async def closing(answers_at: int) -> AsyncIterator[tuple[list[int], str]]:
-    """A server that reads each request and hangs up, until the ``answers_at``-th one."""
-    seen: list[int] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        await reader.read(64)
-        seen.append(len(seen) + 1)
-        if len(seen) >= answers_at:
-            writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"output":1}')
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield seen, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
 
 
 async def test_a_call_that_may_have_arrived_is_not_repeated(dispatcher: WebhookDispatcher) -> None:

@@ -123,7 +123,7 @@ async def test_an_accounts_own_client_proves_itself_by_our_signing_key(
     desk: Desk, processes: ExitStack
 ) -> None:
     """Code and refresh token are exchanged with assertions; the provider fetches our published key."""
-    signer = {
+    signer: dict[str, Any] = {
         "client_id": "signer",
         "token_endpoint_auth_method": "private_key_jwt",
         "jwks_uri": f"{desk.url}{KEYS_PATH}",
@@ -192,7 +192,7 @@ async def test_a_code_that_nobody_types_fails_in_time(desk: Desk, processes: Exi
     code = await desk.devices.begin(ACCOUNT, "strict", "ada")
     desk.clock.advance(seconds=31 * 60)
     assert await desk.devices.poll_due() == 1
-    assert (await desk.sessions.get(ACCOUNT, code.id)).status == "failed"
+    assert (await desk.sessions.rows.get(ACCOUNT, code.id)).status == "failed"
     assert await desk.devices.poll_due() == 0
 
 

@@ -8,6 +8,10 @@ from urllib.parse import urljoin
 
 import httpx
 from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.demo.story import CSRF
@@ -16,6 +20,7 @@ from tests.e2e.processes import ADMIN_KEY, HeddleProcess
 
 TENANT_CANARY = "canary-tenant-header-6f1d2c3b4a59"
 PASTED_CANARY = "canary-pasted-key-0a9b8c7d6e5f"
+BUILTIN_CANARY = "canary-builtin-secret-7e6f5d4c3b2a"
 PROMPT_CANARY = "canary-prompt-3e2d1c0b9a8f"
 
 
@@ -23,6 +28,11 @@ def encodings(secret: str) -> list[bytes]:
     raw = secret.encode()
     whole = base64.b64encode(raw).rstrip(b"=")
     return [raw, raw.hex().encode(), whole[: len(whole) - len(whole) % 4]]
+
+
+async def echo(request: Request) -> Response:
+    """A vendor that repeats what it was sent."""
+    return JSONResponse({"headers": dict(request.headers), "url": str(request.url)})
 
 
 async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
@@ -44,11 +54,12 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
     heddle = HeddleProcess(tmp_path, HEDDLE_CATALOG_DIR=str(catalogue), HEDDLE_LOG_LEVEL="debug")
     heddle.start()
     answers: list[str] = []
-    secrets: list[str] = [ADMIN_KEY, TENANT_CANARY, PASTED_CANARY]
+    secrets: list[str] = [ADMIN_KEY, TENANT_CANARY, PASTED_CANARY, BUILTIN_CANARY]
     try:
         async with (
             served(build) as notebook,
             served(lambda _: MCPServer("plain", log_level="ERROR").streamable_http_app()) as plain,
+            served(lambda _: Starlette(routes=[Route("/echo", echo)])) as vendor_api,
             httpx.AsyncClient(base_url=heddle.url, timeout=30) as client,
         ):
             admin = {"x-api-key": ADMIN_KEY}
@@ -74,12 +85,28 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
                 "auth_headers": {"authorization": f"Bearer {TENANT_CANARY}"},
             }
             assert (await call("POST", "/v1/mcp-servers", tenant))["auth_mode"] == "tenant"
+            leaky = {
+                "name": "leaky",
+                "provider": "qlaud-builtin/http-call",
+                "config": {
+                    "url": f"{vendor_api}/echo?key={{{{secrets.key}}}}",
+                    "method": "GET",
+                    "headers": {"authorization": "Bearer {{secrets.key}}"},
+                    "secrets": {"key": BUILTIN_CANARY},
+                },
+            }
+            assert (await call("POST", "/v1/tools", leaky))["secret_config"] == ["secrets"]
+            thread = await call("POST", "/v1/threads", {})
+            told = {"model": "sim-small", "max_tokens": 99, "content": "use leaky {}", "tools": ["leaky"]}
+            turn = await call("POST", f"/v1/threads/{thread['id']}/messages", told)
+            assert "[secret]" in str(turn["tool_calls"]), "the vendor has had it, and repeated it"
             secrets += await connect(client, "notebook", admin)
             await paste(client, "pasted", admin)
             for name, arguments in (
                 ("notebook/add_note", {"text": "x"}),
                 ("notebook/list_notes", {}),
                 ("t", {}),
+                ("leaky", {}),
             ):
                 body = {"name": name, "input": arguments, "end_user_id": "ada"}
                 await call("POST", "/v1/tools/call", body)

@@ -17,6 +17,7 @@ from gateway.settings import McpServerSettings
 from tests.serving import Served, heddle
 
 SCRIPT = Path(__file__).with_name("search_server.py")
+ASKING = Path(__file__).with_name("asking_server.py")
 PRICES = {"search/*": "0.01", "search/help": "0"}
 PRICE = 10_700_000
 """Of a call in nano-USD, with the usual markup of 7 %."""
@@ -75,10 +76,16 @@ class Shop:
 
 @asynccontextmanager
 async def shop(
-    database_url: str, folder: Path, *, prices: Mapping[str, str] = PRICES, **settings: Any
+    database_url: str,
+    folder: Path,
+    *,
+    prices: Mapping[str, str] = PRICES,
+    asks: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Shop]:
     log = folder / "calls.log"
-    server = McpServerSettings(command=sys.executable, args=("-S", str(SCRIPT), str(log)))
+    arguments = (str(ASKING),) if asks else ("-S", str(SCRIPT), str(log))
+    server = McpServerSettings(command=sys.executable, args=arguments)
     async with heddle(
         database_url, folder, mcp_servers={"search": server}, tool_usd=dict(prices), **settings
     ) as served:

@@ -2,6 +2,7 @@
 here that it spends nothing."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -27,6 +28,8 @@ from threads.turn_request import parse_turn
 TURN = "/v1/threads/{thread_id}/messages"
 ACTIONS = "/v1/threads/{thread_id}/turns/{turn_id}/actions"
 TOOL = "/v1/tools/call"
+MCP = "/mcp"
+BATCH = "/v1/tools/execute"
 JOBS = "/v1/jobs"
 RESPONSES = "/v1/responses"
 SPEND = {
@@ -40,6 +43,8 @@ SPEND = {
     TURN,
     ACTIONS,
     TOOL,
+    MCP,
+    BATCH,
     JOBS,
 }
 SPEND_NOTHING = {
@@ -52,6 +57,9 @@ SPEND_NOTHING = {
     "/v1/conversations": "stores messages; nothing is asked of a model",
     "/v1/conversations/{conversation_id}": "",
     "/v1/tools": "",
+    "/v1/tools/search": "calls no tool; what makes vectors of tools is admitted like any embedding",
+    "/v1/tools/schemas": "",
+    "/v1/connections": "",
     "/v1/tools/{tool_id}/rotate-secret": "",
     "/v1/tools/{tool_id}/test": "calls the account's own webhook, which has no price",
     "/v1/mcp-servers": "asks a server for its tools, and calls none",
@@ -95,6 +103,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     TOOL: {"json": {"name": "search/query", "input": {}}},
 }
 JOB_ENDPOINTS = [path for path, request in REQUESTS.items() if "json" in request and path != TOOL]
+MODERN = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "search__query"}
+ENVELOPE = {"protocolVersion": "2026-07-28", "clientCapabilities": {}}
 STREAMED = ("/v1/messages", "/v1/chat/completions", "/v1/responses")
 
 
@@ -131,8 +141,33 @@ async def refusals(heddle: Shop, user: httpx.AsyncClient, key: dict[str, Any]) -
     tell(f"{RESPONSES}, stored", await user.post(RESPONSES, json=stored))
     for endpoint in JOB_ENDPOINTS:
         told[f"{JOBS} {endpoint}"] = await failure_of_job(user, endpoint)
+    for age in ({}, MODERN):
+        told[f"{MCP} {age}"] = await refusal_of_mcp(user, age)
+    told[BATCH] = await refusal_within_a_batch(user)
     told[ACTIONS] = await refusal_after_waiting(heddle, user, key)
     return told
+
+
+async def refusal_of_mcp(user: httpx.AsyncClient, headers: dict[str, str]) -> tuple[int, str]:
+    """A refused tool call of an MCP client is a result, whose model may mend it."""
+    meta = {f"io.modelcontextprotocol/{name}": value for name, value in ENVELOPE.items()} if headers else {}
+    params = {"name": "search__query", "arguments": {}, "_meta": meta}
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    accept = {"accept": "application/json, text/event-stream"}
+    answer = (await user.post(MCP, json=asked, headers={**accept, **headers})).raise_for_status()
+    (message,) = [line for line in answer.text.splitlines() if "jsonrpc" in line]
+    result = json.loads(message.removeprefix("data: "))["result"]
+    assert result["isError"], result
+    return result["structuredContent"]["error"]["status"], result["structuredContent"]["error"]["code"]
+
+
+async def refusal_within_a_batch(user: httpx.AsyncClient) -> tuple[int, str]:
+    """Each call of a batch is refused by itself, and its result says so."""
+    answer = await user.post(BATCH, json={"calls": [{"name": "search/query", "input": {}}]})
+    (result,) = answer.raise_for_status().json()["results"]
+    assert result["is_error"]
+    code = result["dispatch"]["status"]
+    return 429 if code.startswith("rate_limit") else 402, code
 
 
 async def failure_of_job(user: httpx.AsyncClient, endpoint: str) -> tuple[int, str]:

@@ -124,7 +124,11 @@ async def results(process: Process) -> None:
 
 
 async def action(process: Process) -> None:
-    await process.journal.open_action(process.turn, await call(process), NEED)
+    await process.journal.open_actions(process.turn, await call(process), [NEED])
+
+
+async def ask(process: Process) -> None:
+    await process.journal.ask(process.turn, await call(process), NEED, silent)
 
 
 async def park(process: Process) -> None:
@@ -168,7 +172,8 @@ FORBIDDEN: dict[str, Write] = {
     "change_call": change_call,
     "record_call": record_call,
     "append_results": results,
-    "open_action": action,
+    "open_actions": action,
+    "ask": ask,
     "park": park,
     "finish": finish,
     "release": release,

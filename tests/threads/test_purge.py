@@ -11,7 +11,7 @@ from kit.db import Database
 from kit.errors import NotFound
 from kit.ids import new_id
 from tests.threads.library import OWNER, Library
-from threads.models import PendingAction, ToolCallRow, Turn, TurnEventChunk
+from threads.models import PendingAction, ToolCallRow, ToolOutput, Turn, TurnEventChunk
 
 CANARY = "canary7f3a"
 
@@ -56,6 +56,7 @@ async def with_a_turn(library: Library, *, status: str = "completed") -> str:
     action = PendingAction(
         id=new_id("act"), kind="connect", subject="x", payload={"u": CANARY}, expires_at=0, **shared
     )
+    outputs = [ToolOutput(call_id=call.id, body=CANARY.encode())]
     chunks = [
         TurnEventChunk(turn_id=turn.id, first_id=number, last_id=number, frames=CANARY)
         for number in range(600)
@@ -65,6 +66,8 @@ async def with_a_turn(library: Library, *, status: str = "completed") -> str:
         session.add(turn)
         session.flush()
         session.add_all([call, action, *chunks])
+        session.flush()
+        session.add_all(outputs)
 
     await library.db.write(write)
     return thread.id

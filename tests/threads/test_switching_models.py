@@ -164,12 +164,18 @@ def test_media_that_a_model_cannot_have_are_marked() -> None:
     file = {"type": "document", "source": {"type": "file", "file_id": "f"}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": [IMAGE, note]}
     message = said("user", [IMAGE, note, file, result])
-    unseen = {"type": "text", "text": "[image left out: this model cannot see it]"}
+    unseen = {
+        "type": "text",
+        "text": "[image (image/png of 1 x 1 pixels, 69 bytes) left out: this model cannot see it]",
+    }
     shown = portable(message, facts(vision=False), current=False)
     assert shown[:2] == [unseen, note] and shown[3]["content"] == [unseen, note]
     elsewhere = portable(message, facts(native=False), current=False)
     assert elsewhere[0] == IMAGE and "at another provider" in elsewhere[2]["text"]
     assert portable(message, facts(), current=False) == message.content
+    odd = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A"}}
+    [described] = portable(said("user", [odd]), facts(vision=False), current=False)
+    assert described["text"] == "[image left out: this model cannot see it]"
     with pytest.raises(Unsupported, match="m cannot see"):
         portable(message, facts(vision=False), current=True)
 

@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from threads.context.fitting import How, shown
 from threads.context.portable import portable
+from threads.context.untrusted import marked
 from threads.model_client import ModelFacts
 from threads.models import Message
 
@@ -23,7 +24,7 @@ class Estimates:
         known = self._kept.get(key)
         if known is not None:
             return known
-        blocks = shown(portable(message, facts, current=False), how)
+        blocks = marked(shown(portable(message, facts, current=False), how))
         tokens = facts.message_tokens({"role": message.role, "content": blocks})
         if len(self._kept) >= MOST:
             self._kept.popitem(last=False)

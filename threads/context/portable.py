@@ -4,16 +4,20 @@ Thoughts are signed by their maker, citations and the results of tools that ran 
 it; another one refuses them. Text, calls and results go to everybody.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
 from kit.errors import Unsupported
+from kit.images import size_of
 from threads.context.repair import Block, as_blocks
 from threads.model_client import ModelFacts
 from threads.models import Message
 
 UNSEEN = "[{kind} left out: this model cannot see it]"
 ELSEWHERE = "[{kind} left out: its file lies at another provider]"
+HEAD_CHARS = 64 * 1024
+"""Of an image's base64, a multiple of four: where its size is found."""
 _MEDIA = {"image": "image", "document": "document"}
 _FOR_ALL = {"text": ("text",), "tool_use": ("id", "name", "input")}
 
@@ -64,7 +68,21 @@ def _media(block: Block, facts: ModelFacts) -> Block:
         marker = UNSEEN
     elif source.get("type") == "file" and not facts.native:
         marker = ELSEWHERE
-    return block if marker is None else {"type": "text", "text": marker.format(kind=kind)}
+    return block if marker is None else {"type": "text", "text": marker.format(kind=_described(kind, source))}
+
+
+def _described(kind: str, source: Mapping[str, Any]) -> str:
+    """An image in words: its type, size and bytes, as far as they are known."""
+    data = source.get("data")
+    if kind != "image" or source.get("type") != "base64" or not isinstance(data, str):
+        return kind
+    try:
+        head = base64.b64decode(data[:HEAD_CHARS])
+    except ValueError:
+        return kind
+    size = size_of(head)
+    pixels = f" of {size.width} x {size.height} pixels" if size is not None else ""
+    return f"image ({source.get('media_type')}{pixels}, {len(data) * 3 // 4} bytes)"
 
 
 def _is_text(source: Mapping[str, Any]) -> bool:

@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 
+from broker.calls import UNTRUSTED
 from threads.context.repair import Block, as_blocks
+from threads.context.untrusted import marked_text
 from threads.models import Message
 
 MAX_RESULT_CHARS = 4_000
@@ -42,7 +44,8 @@ def _line(speaker: str, block: Block) -> str:
         return f"Assistant called {block.get('name')}: {arguments}"
     if kind == "tool_result":
         failed = " (failed)" if block.get("is_error") else ""
-        return f"Result{failed}: {clipped(_text(block.get('content')), MAX_RESULT_CHARS)}"
+        text = clipped(_text(block.get("content")), MAX_RESULT_CHARS)
+        return f"Result{failed}: {marked_text(text) if block.get(UNTRUSTED) is True else text}"
     if kind in {"thinking", "redacted_thinking"}:
         return ""
     title = block.get("title")

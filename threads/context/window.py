@@ -21,6 +21,7 @@ from threads.context.history import (
 from threads.context.portable import calm_thinking, portable
 from threads.context.repair import Piece, build_context, tool_use_ids
 from threads.context.settings import ContextSettings
+from threads.context.untrusted import marked
 from threads.journal import Journal
 from threads.model_client import ModelClient, ModelFacts
 from threads.models import Compaction, Message, Thread, Turn
@@ -235,7 +236,7 @@ class ContextWindow:
         for message in _unsummarized(context):
             if message.seq >= cut.start_seq:
                 blocks = portable(message, facts, current=message.seq == turn.user_seq)
-                pieces.append((message.role, shown(blocks, cut.how(message))))
+                pieces.append((message.role, marked(shown(blocks, cut.how(message)))))
         return pieces
 
     def _record(self, turn: Turn, context: TurnContext) -> dict[str, Any]:

@@ -40,6 +40,9 @@ class Quirks:
     structured_output: Literal["json_schema", "json_object", "none"] = "json_schema"
     schema_subset: Literal["full", "openai-strict", "google"] = "full"
     """Which JSON Schema the provider understands in tools and structured output."""
+    strict_tools: bool = False
+    """Whether a provider of the OpenAI dialects holds a model to a tool's schema with ``strict``. Turns use
+    it (``gateway/inference/tool_schemas/strict.py``)."""
     cache_control: bool = False
     """Whether a provider of the OpenAI Chat dialect takes Anthropic's ``cache_control`` (OpenRouter)."""
     user_after_tools: bool = True

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.inference.estimate.images import Size, size_of
+from kit.images import Size, size_of
 
 Kind = Literal["image", "document", "audio", "video", "item", "text"]
 

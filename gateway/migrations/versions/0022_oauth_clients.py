@@ -1,7 +1,7 @@
 """OAuth clients of accounts, our signing key, whose account a connection is, who vouches for end users,
 device flows
 
-Revision: 0022, after 0016
+Revision: 0022, after 0020
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0022"
-down_revision = "0016"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -6,8 +6,9 @@ import zlib
 
 import pytest
 
-from gateway.inference.estimate.images import RULES, Size, image_tokens, size_of
+from gateway.inference.estimate.images import RULES, image_tokens
 from gateway.inference.estimate.media import Media
+from kit.images import Size, size_of
 
 
 def _png(width: int, height: int) -> bytes:

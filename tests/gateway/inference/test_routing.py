@@ -14,10 +14,10 @@ import pytest
 from starlette.types import Send
 
 from gateway.inference import routing
-from gateway.inference.breaker import FAILURES_TO_OPEN
 from gateway.inference.providers import Limits, Provider
 from gateway.loopback import served
 from gateway.settings import AliasSettings, AliasTarget, ModelSettings
+from kit.breaker import FAILURES_TO_OPEN
 from tests.gateway.inference.upstream import Answer, Upstream, stream, whole
 from tests.gateway.inference.wire import anthropic as wire
 from tests.gateway.inference.wire.reply import Reply

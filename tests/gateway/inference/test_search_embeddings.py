@@ -213,3 +213,25 @@ async def test_a_postgresql_without_the_extension_is_told_what_to_do(
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute("DROP OWNED BY modest CASCADE")
         admin.execute("DROP ROLE modest")
+
+
+async def test_tools_are_found_by_their_meaning_at_the_expense_of_who_searches(tmp_path: Path) -> None:
+    upstream = provider_of_meanings()
+    async with searching(tmp_path, upstream) as heddle:
+        tool = {"name": "repair", "description": "Mend an automobile", "webhook_url": "https://example.com/"}
+        (await heddle.http.post("/v1/tools", json=tool)).raise_for_status()
+        key = await heddle.mint(end_user_id="ann")
+
+        async def found() -> list[str]:
+            headers = {"x-api-key": key["secret"]}
+            body = {"intent": "my vehicle"}
+            answer = await heddle.http.post("/v1/tools/search", json=body, headers=headers)
+            return [one["name"] for one in answer.raise_for_status().json()["results"]]
+
+        assert "repair" not in await found()  # no word of it is there, and the vectors are not made yet
+        async with asyncio.timeout(30):
+            while "repair" not in await found():
+                await asyncio.sleep(0.02)
+        (made,) = await spent_for(heddle, "search_index")
+        assert made == (key["id"], None, "ok", COST)
+        assert set(await spent_for(heddle, "search_query")) == {(key["id"], "ann", "ok", COST)}

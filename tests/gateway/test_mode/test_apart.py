@@ -12,6 +12,7 @@ CALL = {"model": "sim-small", "max_tokens": 20, "messages": [{"role": "user", "c
 SHARED = {
     "/v1/models",
     "/v1/models/{model_id}",
+    "/v1/builtins",
     "/v1/mcp-catalog",
     "/v1/billing/stripe-webhook",
     "/v1/billing/credits",

@@ -182,3 +182,13 @@ async def test_nobody_answers(sqlite_heddle: Served) -> None:
     assert (await user.post(f"{waiting}/cancel")).json()["status"] == "cancelled"
     (await user.delete(thread)).raise_for_status()
     await leaves_nothing(sqlite_heddle)
+
+
+async def test_the_callers_tool_is_not_handed_arguments_that_would_have_to_be_mended(
+    sqlite_heddle: Served,
+) -> None:
+    """Its caller reads them off the stream, where they are as the model gave them."""
+    user, _ = await sqlite_heddle.mint()
+    answer = await post(user, await new_thread(user), 'use pick {"n":"1"}', client_tools=[PICK])
+    [call] = answer["tool_calls"]
+    assert call["is_error"] and 'n: "1" is not of type "integer"' in str(call["output"])

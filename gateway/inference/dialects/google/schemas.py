@@ -185,7 +185,7 @@ class _Adaptation:
             values = list(schema["enum"])
         else:
             return
-        kind = result.get("type")
+        kind, place = result.get("type"), _join(path, "const" if "const" in schema else "enum")
         if None in values:
             if kind is None:
                 result["nullable"] = True
@@ -193,28 +193,28 @@ class _Adaptation:
         else:
             result.pop("nullable", None)
         if values and kind in (None, "STRING") and all(isinstance(value, str) for value in values):
-            result.setdefault("type", "STRING")
-            result["enum"] = values
+            result["type"] = "STRING"
+            if all(values):
+                result["enum"] = values
+            else:  # "enum: cannot be empty"
+                self.lost.append(place)
         elif values and kind in _NUMBERS and all(type(value) in (int, float) for value in values):
             result.pop("type", None)
+            kinds = [kind or ("INTEGER" if isinstance(value, int) else "NUMBER") for value in values]
             choices = [
-                {
-                    "type": kind or ("INTEGER" if isinstance(value, int) else "NUMBER"),
-                    "minimum": value,
-                    "maximum": value,
-                }
-                for value in values
+                {"type": kind, "minimum": value, "maximum": value}
+                for kind, value in zip(kinds, values, strict=True)
             ]
             result.update(choices[0] if len(choices) == 1 else {"anyOf": choices})
         elif values:
             if kind is None and all(isinstance(value, bool) for value in values):
                 result["type"] = kind = "BOOLEAN"
             if kind != "BOOLEAN" or set(map(repr, values)) != {"True", "False"}:
-                self.lost.append(_join(path, "const" if "const" in schema else "enum"))
+                self.lost.append(place)
         elif kind in (None, "NULL"):
             result["type"] = "NULL"
         else:
-            self.lost.append(_join(path, "const" if "const" in schema else "enum"))
+            self.lost.append(place)
 
     def _bounds(self, schema: Mapping[str, Any], result: dict[str, Any], path: str) -> None:
         for name, inclusive, step in (

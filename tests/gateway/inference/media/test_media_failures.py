@@ -10,9 +10,9 @@ import pytest
 from starlette.types import Send
 
 from gateway.inference import routing
-from gateway.inference.breaker import FAILURES_TO_OPEN
 from gateway.inference.providers import Limits, Provider
 from gateway.settings import AliasSettings, AliasTarget
+from kit.breaker import FAILURES_TO_OPEN
 from tests.gateway.inference.media.rig import (
     COST_NANOS,
     IMAGES,

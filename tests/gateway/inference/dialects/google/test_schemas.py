@@ -38,6 +38,7 @@ TREE = {
         ),
         ({"type": ["string", "integer"]}, {"anyOf": [{"type": "STRING"}, {"type": "INTEGER"}]}, ()),
         ({"const": "a"}, {"type": "STRING", "enum": ["a"]}, ()),
+        ({"enum": ["", "a"]}, {"type": "STRING"}, ("enum",)),
         ({"enum": ["a", None]}, {"type": "STRING", "enum": ["a"], "nullable": True}, ()),
         ({"const": 3}, {"type": "INTEGER", "minimum": 3, "maximum": 3}, ()),
         (

@@ -9,7 +9,7 @@ LONGEST_PAUSE_S = 120.0
 
 
 class Breaker:
-    """Of one model at one provider.
+    """Of one thing that may fail: a model at a provider, an endpoint.
 
     Closed: everything passes. After ``FAILURES_TO_OPEN`` failures in a row it opens: nothing passes for a
     pause, which doubles each time it opens again. Then one call is let through as a probe; its success
@@ -26,6 +26,11 @@ class Breaker:
     @property
     def is_open(self) -> bool:
         return self._open_until is not None
+
+    @property
+    def is_untroubled(self) -> bool:
+        """Whether it says no more than a new one would."""
+        return self._failures == 0 and self._open_until is None
 
     def admit(self) -> float:
         """0 if a call may be made now (it must be followed by ``succeeded``, ``failed`` or ``given_up``),

@@ -1,0 +1,1 @@
+"""Tools that come with Heddle: what each is, and calling it for an account or as its end user."""
