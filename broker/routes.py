@@ -259,7 +259,7 @@ def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
     entry = catalog.get(body.catalog_slug)
     if entry is None:
         raise NotFound(f"the catalogue has no entry {body.catalog_slug}", param="catalog_slug")
-    if entry.auth == "none" and body.auth_mode == "per_user":
+    if entry.auth == "none" and body.auth_mode != "tenant":
         raise InvalidRequest(
             f"{entry.display_name} knows no users: expected auth_mode tenant", param="auth_mode"
         )
