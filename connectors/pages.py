@@ -33,6 +33,14 @@ NOTICES = {
         "This was started in another browser",
         "For your safety, finish in the browser you began in, or ask for a new link.",
     ),
+    "other_person": (
+        "This link is for somebody else",
+        "You are signed in as another person than the one this link was made for. Nothing was connected.",
+    ),
+    "not_verified": (
+        "We could not see who you are",
+        "Open the link again where you got it, signed in there. Nothing was connected.",
+    ),
     "cancelled": ("Nothing was connected", "You can close this page."),
     "connected": ("Connected", "You can close this page and go on where you were."),
     "failed": ("That did not work", "Nothing was connected. Ask for a new link to try again."),
@@ -50,18 +58,17 @@ def consent_page(
 ) -> HTMLResponse:
     """Who asks, for what, and Continue, a paste form, or Cancel."""
     fields: list[dict[str, Any]] = []
-    if target.auth == "api_key":
-        required = target.config_schema.get("required", ())
-        for name, described in target.config_schema.get("properties", {}).items():
-            fields.append(
-                {
-                    "name": name,
-                    "title": described.get("title") or name,
-                    "description": described.get("description") or "",
-                    "secret": described.get("format") == "password",
-                    "required": name in required,
-                }
-            )
+    required = target.config_schema.get("required", ())
+    for name, described in target.config_schema.get("properties", {}).items():
+        fields.append(
+            {
+                "name": name,
+                "title": described.get("title") or name,
+                "description": described.get("description") or "",
+                "secret": described.get("format") == "password",
+                "required": name in required,
+            }
+        )
     page = _TEMPLATES.get_template("consent.html").render(
         title=f"Connect {target.display_name}",
         account_name=account_name,

@@ -14,10 +14,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.catalog import Catalog
-from connectors.clients import OAuthClients
-from connectors.connect import ConnectLink, ConnectSessions
+from connectors.client_routes import client_documents, client_routes, verification_routes
+from connectors.clients import ConfiguredClient, OAuthClients
+from connectors.connect import ConnectSessions
+from connectors.connect_link import ConnectLink
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
+from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry, register
 from connectors.routes import connect_pages, connection_routes
@@ -71,6 +74,7 @@ class Desk:
     credentials: Credentials
     other: Credentials
     """The credentials as a second process leases them."""
+    devices: DeviceFlows
     connected: list[Connected] = field(default_factory=list)
 
     async def vendor(self, name: str = "notebook") -> NotebookVendor:
@@ -98,7 +102,7 @@ class Desk:
         return await self.stack.enter_async_context(httpx.AsyncClient(timeout=20))
 
     async def api(self, caller: Caller) -> httpx.AsyncClient:
-        headers = {"x-caller": f"{caller.account_id},{caller.end_user_id or ''}"}
+        headers = {"x-caller": f"{caller.account_id},{caller.end_user_id or ''},{caller.scope}"}
         client = httpx.AsyncClient(base_url=self.url, headers=headers)
         return await self.stack.enter_async_context(client)
 
@@ -108,17 +112,36 @@ def _authenticated(app: FastAPI) -> ASGIApp:
         if scope["type"] == "http":
             given = dict(scope["headers"]).get(b"x-caller", b"").decode()
             if given:
-                account_id, _, end_user_id = given.partition(",")
-                scope["caller"] = Caller(account_id, "key", "standard", end_user_id or None)
+                account_id, end_user_id, key_scope = given.split(",")
+                scope["caller"] = Caller(account_id, "key", key_scope or "standard", end_user_id or None)
         await app(scope, receive, send)
 
     return door
 
 
 @pytest.fixture
-async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Desk]:
+def vendor_files() -> dict[str, str]:
+    """The operator's own vendor files, by name; modules that need others override this."""
+    return {"pasted": PASTED}
+
+
+@pytest.fixture
+def configured() -> dict[str, ConfiguredClient]:
+    """The operator's own OAuth clients; modules that need some override this."""
+    return {}
+
+
+@pytest.fixture
+async def desk(
+    db: Database,
+    tmp_path: Path,
+    clock: ManualClock,
+    vendor_files: dict[str, str],
+    configured: dict[str, ConfiguredClient],
+) -> AsyncIterator[Desk]:
     (tmp_path / "catalogue").mkdir()
-    (tmp_path / "catalogue" / "pasted.toml").write_text(PASTED)
+    for name, text in vendor_files.items():
+        (tmp_path / "catalogue" / f"{name}.toml").write_text(text)
     async with AsyncExitStack() as stack:
         http = OAuthHttp(OutboundPolicy(parse_networks("loopback")))
         stack.push_async_callback(http.close)
@@ -131,13 +154,14 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
             return render_error(request, error)
 
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
-        clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback")
+        clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback", configured)
         connections = Connections(db, vault, clock, http, clients)
         credentials, other = (
             Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
         )
         sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
-        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other)
+        devices = DeviceFlows(db, vault, clock, http, registry, sessions)
+        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other, devices)
 
         async def account_name(_account_id: str) -> str:
             return "Acme <Apps>"
@@ -146,7 +170,10 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
             desk.connected.append(event)
 
         connections.on_connected(note)
-        app.include_router(connection_routes(connections, credentials, sessions))
+        app.include_router(connection_routes(connections, credentials, sessions, devices))
+        app.include_router(client_routes(registry, sessions))
+        app.include_router(verification_routes(sessions))
+        app.include_router(client_documents(clients))
         app.include_router(connect_pages(sessions, account_name, secure_cookie=False))
 
         yield desk
