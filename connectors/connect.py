@@ -110,6 +110,7 @@ class ConnectSessions:
         connector: str,
         end_user_id: str,
         *,
+        label: str = "",
         return_url: str | None = None,
         scopes: list[str] | None = None,
     ) -> ConnectLink:
@@ -124,6 +125,7 @@ class ConnectSessions:
             account_id=account_id,
             connector=target.name,
             end_user_id=end_user_id,
+            label=label,
             return_url=return_url,
             scopes=scopes,
             token_sha256=sha256(token),
@@ -297,7 +299,7 @@ class ConnectSessions:
                 current.verifier_secret_id = None
             session.add(current)
 
-        key = Connected(row.account_id, row.connector, row.end_user_id, "")
+        key = Connected(row.account_id, row.connector, row.end_user_id, "", row.label)
         connection = await self.connections.store(close_session, key=key, new=new)
         return FlowEnd("connected", row, connection.id)
 

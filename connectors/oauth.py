@@ -21,13 +21,21 @@ AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 
 
 class OAuthFailed(UpstreamFailed):
-    """The authorization server refused; ``oauth_error`` is its error code (RFC 6749, section 5.2)."""
+    """The authorization server refused; ``oauth_error`` is its error code (RFC 6749, section 5.2), ``answer``
+    what it said it with, unless nobody was asked."""
 
     code = "oauth_failed"
 
-    def __init__(self, message: str, oauth_error: str) -> None:
+    def __init__(self, message: str, oauth_error: str, answer: Answer | None = None) -> None:
         super().__init__(message, details={"oauth_error": oauth_error})
         self.oauth_error = oauth_error
+        self.answered = 0 if answer is None else answer.status
+        self.retry_after = None if answer is None else answer.headers.get("retry-after")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again soon would be answered in the same way: it is neither busy nor broken."""
+        return self.answered < 500 and self.answered not in {408, 429}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,4 +201,4 @@ def _authenticated(
 def _failure(answer: Answer, what: str) -> OAuthFailed:
     body: dict[str, Any] = answer.json or {}
     error = str(body.get("error") or f"status_{answer.status}")[:100]
-    return OAuthFailed(f"{what}: {error}", error)
+    return OAuthFailed(f"{what}: {error}", error, answer)

@@ -9,9 +9,10 @@ from starlette.responses import RedirectResponse, Response
 
 from connectors.connect import ConnectSessions, FlowEnd, LinkUnusable
 from connectors.connections import Connections
-from connectors.credentials import Credential, Credentials
+from connectors.credentials import Credentials
 from connectors.pages import HEADERS, consent_page, notice_page
 from connectors.schemas import CreateSession, render_connection
+from connectors.status import Status
 from kit.caller import Standard
 from kit.errors import HeddleError, InvalidRequest
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
@@ -33,7 +34,12 @@ def connection_routes(
         if end_user_id is None:
             raise InvalidRequest("end_user_id: expected the end user who connects", param="end_user_id")
         link = await sessions.create(
-            caller.account_id, body.connector, end_user_id, return_url=body.return_url, scopes=body.scopes
+            caller.account_id,
+            body.connector,
+            end_user_id,
+            label=body.label,
+            return_url=body.return_url,
+            scopes=body.scopes,
         )
         return {"id": link.id, "connect_url": link.connect_url, "expires_at": link.expires_at}
 
@@ -41,12 +47,22 @@ def connection_routes(
     async def list_connections(
         caller: Standard,
         end_user_id: str | None = None,
+        connector: str | None = None,
+        label: str | None = None,
+        status: Status | None = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> dict[str, Any]:
         before = decode_cursor(cursor, int, str) if cursor else None
-        owner = caller.acting_for(end_user_id)
-        rows = await connections.page(caller.account_id, end_user_id=owner, limit=limit, before=before)
+        rows = await connections.page(
+            caller.account_id,
+            end_user_id=caller.acting_for(end_user_id),
+            connector=connector,
+            label=label,
+            status=status,
+            limit=limit,
+            before=before,
+        )
         return page(rows, limit, render_connection, lambda row: (row.created_at, row.id))
 
     @router.get("/{connection_id}")
@@ -59,9 +75,7 @@ def connection_routes(
     async def refresh_connection(connection_id: str, caller: Standard) -> dict[str, Any]:
         row = await connections.get(caller.account_id, connection_id)
         caller.must_see(f"connection {connection_id}", row.end_user_id)
-        if row.kind == "oauth":
-            seen = Credential(row.id, row.generation, {})
-            await credentials.lease(row.account_id, row.connector, row.end_user_id, rejected=seen)
+        await credentials.refresh(row)
         return render_connection(await connections.get(caller.account_id, connection_id))
 
     @router.delete("/{connection_id}")

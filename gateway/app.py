@@ -25,6 +25,7 @@ from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
 from connectors.routes import connect_pages, connection_routes
+from connectors.upkeep import ConnectionUpkeep
 from gateway.accounts.bootstrap import Bootstrapped, bootstrap
 from gateway.accounts.end_user_routes import end_user_routes
 from gateway.accounts.end_users import EndUsers
@@ -138,6 +139,7 @@ class App:
         clients = OAuthClients(db, vault, clock, http, f"{public_url}/connect/callback")
         self.connections = Connections(db, vault, clock, http, clients)
         self.credentials = Credentials(db, clock, http, clients, registry, self.connections)
+        self.connection_upkeep = ConnectionUpkeep(db, clock, self.connections, self.credentials)
         self.connect_sessions = ConnectSessions(
             db, vault, clock, http, clients, registry, self.connections, public_url=public_url
         )
@@ -263,6 +265,7 @@ class App:
         self.roller.start()
         await self.idempotency.start()
         await self.broker.start()
+        self.connection_upkeep.start()
         await self.mcp.start()
         await self.engine.start()
         await self.jobs.runner.start()
@@ -293,6 +296,7 @@ class App:
         await self.engine.close()
         await self.mcp.close()
         await self.broker.close()
+        await self.connection_upkeep.close()
         await self.credentials.close()
         await self._oauth_http.close()
         if self.stripe is not None:

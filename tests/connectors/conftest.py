@@ -21,6 +21,7 @@ from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry, register
 from connectors.routes import connect_pages, connection_routes
+from gateway.accounts.models import Account
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.errors import render_error
 from gateway.loopback import served
@@ -119,6 +120,7 @@ def _authenticated(app: FastAPI) -> ASGIApp:
 async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Desk]:
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "pasted.toml").write_text(PASTED)
+    await db.write(lambda session: session.add(Account(id=ACCOUNT, name=ACCOUNT, created_at=0)))
     async with AsyncExitStack() as stack:
         http = OAuthHttp(OutboundPolicy(parse_networks("loopback")))
         stack.push_async_callback(http.close)
