@@ -135,9 +135,9 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
         clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback")
         connections = Connections(db, vault, clock, http, clients)
-        credentials, other = (
-            Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
-        )
+        credentials = Credentials(db, clock, http, clients, registry, connections)
+        elsewhere = Connections(db, vault, clock, http, clients)
+        other = Credentials(db, clock, http, clients, registry, elsewhere)
         sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
         desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other)
 
