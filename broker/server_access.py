@@ -92,7 +92,9 @@ class ServerAccess:
         if server.auth_mode == TENANT or end_user_id is None:
             headers = await self._store.headers(server)
             return Bearer(self._target(server, "tenant", headers))
-        credential = await self._credentials.lease(server.account_id, connector_of(server), end_user_id)
+        credential = await self._credentials.lease(
+            server.account_id, connector_of(server), end_user_id, label=scope.connection_label
+        )
         return self._as_user(server, credential)
 
     async def _renewed(self, server: McpServer, scope: ToolScope, refused: Bearer) -> Bearer:
@@ -100,7 +102,11 @@ class ServerAccess:
         if refused.credential is None or scope.end_user_id is None:
             raise Unauthorized
         credential = await self._credentials.lease(
-            server.account_id, connector_of(server), scope.end_user_id, rejected=refused.credential
+            server.account_id,
+            connector_of(server),
+            scope.end_user_id,
+            label=scope.connection_label,
+            rejected=refused.credential,
         )
         return self._as_user(server, credential)
 

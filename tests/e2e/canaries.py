@@ -50,7 +50,6 @@ def files_with(folder: Path, secrets: Iterable[str], needles_file: Path) -> list
         text=True,
         check=False,
     )
-    assert searched.returncode in {0, 1} or not searched.stdout, searched.stderr
     return searched.stdout.splitlines()
 
 
