@@ -267,7 +267,7 @@ class Connections:
         query = select(Connection.connector, Connection.generation).where(
             Connection.account_id == account_id,
             Connection.end_user_id == end_user_id,
-            Connection.status == ACTIVE,
+            col(Connection.status).not_in(ENDED),
             Connection.label == "",
         )
         async with self._db.session() as session:

@@ -47,6 +47,13 @@ Why = Literal["expiring", "rejected", "idle"]
 """``rejected``: the vendor answered 401 to a token that looked good. ``idle``: refreshing keeps it alive."""
 
 
+class NoRefreshToken(OAuthFailed):
+    """There is nothing to ask the vendor with."""
+
+    def __init__(self) -> None:
+        super().__init__("the vendor gave no refresh token", "invalid_grant")
+
+
 @dataclass(frozen=True, slots=True)
 class _Turn:
     """What the row says about refreshing it now."""
@@ -162,7 +169,7 @@ class Renewal:
 
     async def _tokens(self, row: Connection, secret: Mapping[str, Any]) -> Tokens:
         if not secret.get("refresh_token"):
-            raise OAuthFailed("the vendor gave no refresh token", "invalid_grant")
+            raise NoRefreshToken
         target = token_target(row.oauth)
         client = await self._clients.registered(target.issuer)
         return await refresh(self._http, target, client, secret["refresh_token"])
@@ -186,21 +193,21 @@ class Renewal:
         row.refresh_after = now + pause_ms(row.refresh_failures, refusal.retry_after if refusal else None)
         session.add(row)
         if _says_it_is_over(failure):
-            self._grant_over(session, row, why, now, interrupted=interrupted)
+            refused: Reason = "refresh_interrupted" if interrupted else "grant_refused"
+            reason = "no_refresh_token" if isinstance(failure, NoRefreshToken) else refused
+            self._grant_over(session, row, why, now, reason)
         elif refusal is not None and refusal.is_final:
-            reason: Reason = "client_refused" if refusal.oauth_error in CLIENT_ERRORS else "vendor_refused"
-            set_status(session, row, ERROR, reason, now)
+            client = refusal.oauth_error in CLIENT_ERRORS
+            set_status(session, row, ERROR, "client_refused" if client else "vendor_refused", now)
         return True
 
-    def _grant_over(
-        self, session: Session, row: Connection, why: Why, now: int, *, interrupted: bool
-    ) -> None:
+    def _grant_over(self, session: Session, row: Connection, why: Why, now: int, reason: Reason) -> None:
         row.keep_alive_at = None
         if self._usable(row, why):
             return
-        reason: Reason = "refresh_interrupted" if interrupted else "grant_refused"
         before_its_time = row.expires_at is None or row.expires_at > now
-        set_status(session, row, REVOKED if before_its_time and not interrupted else EXPIRED, reason, now)
+        revoked = before_its_time and reason != "refresh_interrupted"
+        set_status(session, row, REVOKED if revoked else EXPIRED, reason, now)
         row.refresh_owner = None
 
     async def _keep(self, seen: Connection, secret: Mapping[str, Any], tokens: Tokens) -> None:

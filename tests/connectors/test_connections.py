@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from connectors.connections import KEEP_ALIVE_MS, Connections
+from connectors.connections import KEEP_ALIVE_MS, OAUTH, Connected, Connections, NewCredentials
 from connectors.credentials import ConnectionRequired, Credential
 from connectors.models import Connection, Revocation
 from connectors.revocations import MAX_ATTEMPTS
@@ -130,6 +130,23 @@ async def test_a_grant_that_ends_before_its_time_was_revoked_and_after_it_has_ex
         ("connection.expired", "grant_refused"),
         ("connection.revoked", "grant_refused"),
     ]
+
+
+async def test_without_a_refresh_token_it_is_used_to_its_end(desk: Desk) -> None:
+    vendor = await connected(desk)
+    row = await row_of(desk.connections)
+    opened = await desk.connections.opened(row.id)
+    assert opened is not None
+    new = NewCredentials(OAUTH, {**opened[1], "refresh_token": None}, (), row.expires_at, row.oauth)
+    key = Connected(ACCOUNT, "notebook", "ada", "")
+    await desk.connections.store(lambda _session, _id: None, key=key, new=new)
+    desk.clock.advance(seconds=3_599)
+    assert (await lease(desk)).headers == {"authorization": f"Bearer {opened[1]['access_token']}"}
+    desk.clock.advance(seconds=10)
+    with pytest.raises(ConnectionRequired):
+        await lease(desk)
+    row = await row_of(desk.connections)
+    assert (row.status, row.status_reason, vendor.refreshes) == ("expired", "no_refresh_token", 0)
 
 
 async def test_a_key_that_is_refused_is_revoked(desk: Desk) -> None:
