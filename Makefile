@@ -62,6 +62,7 @@ bench: $(DEV)
 	$(BIN)/python -m bench.event_log
 	$(BIN)/python -m bench.context
 	$(BIN)/python -m bench.vault
+	$(BIN)/python -m bench.token_lease
 	$(BIN)/python -m bench.webhook_dispatch
 	$(BIN)/python -m bench.mcp_dispatch
 	$(BIN)/python -m bench.tool_schemas

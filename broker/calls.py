@@ -50,13 +50,15 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class ToolScope:
-    """On whose behalf tools are resolved and called."""
+    """On whose behalf tools are resolved and called. ``connection_label``: which of an end user's accounts at
+    a vendor is used."""
 
     account_id: str
     end_user_id: str | None = None
     thread_id: str | None = None
     turn_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    connection_label: str = ""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,11 @@ class ToolResolver:
         """A link by which the scope's end user connects an account. Raises InvalidRequest, NotFound."""
         assert scope.end_user_id is not None
         link = await self._connect_sessions.create(
-            scope.account_id, connector, scope.end_user_id, scopes=list(scopes) or None
+            scope.account_id,
+            connector,
+            scope.end_user_id,
+            label=scope.connection_label,
+            scopes=list(scopes) or None,
         )
         return NeedsConnection(connector, display_name, link.connect_url, link.expires_at)
 

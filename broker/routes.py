@@ -74,7 +74,12 @@ def tool_routes(broker: Broker) -> APIRouter:
     @router.post("/call")
     async def call_tool(body: CallTool, caller: Standard, request: Request) -> Response:
         end_user_id = caller.acting_for(body.end_user_id)
-        scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
+        scope = ToolScope(
+            caller.account_id,
+            end_user_id,
+            thread_id=body.thread_id,
+            connection_label=body.connection_label,
+        )
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
         result, nanos = await called(broker, scope, body.name, body.input, payment)
         cost = {} if nanos is None else {"cost_micros": micros(nanos)}

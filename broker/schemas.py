@@ -118,6 +118,7 @@ class CallTool(RequestBody):
     input: dict[str, Any] = Field(default_factory=dict)
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
     thread_id: str | None = Field(default=None, max_length=100)
+    connection_label: str = Field(default="", max_length=100)
 
 
 class OneToolPolicy(RequestBody):

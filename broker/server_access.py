@@ -96,7 +96,9 @@ class ServerAccess:
             headers = await self._store.headers(server)
             return Bearer(self._target(server, "tenant", headers))
         try:
-            credential = await self._credentials.lease(server.account_id, connector_of(server), end_user_id)
+            credential = await self._credentials.lease(
+                server.account_id, connector_of(server), end_user_id, label=scope.connection_label
+            )
         except ConnectionRequired as need:
             if server.auth_mode != EITHER or need.reason != "not_connected":
                 raise  # who has connected is never acted for with other rights
@@ -108,7 +110,11 @@ class ServerAccess:
         if refused.credential is None or scope.end_user_id is None:
             raise Unauthorized
         credential = await self._credentials.lease(
-            server.account_id, connector_of(server), scope.end_user_id, rejected=refused.credential
+            server.account_id,
+            connector_of(server),
+            scope.end_user_id,
+            label=scope.connection_label,
+            rejected=refused.credential,
         )
         return self._as_user(server, credential)
 

@@ -112,7 +112,7 @@ class ServerStore:
                 self._vault.forget(session, row.headers_secret_id)
             session.exec(delete(McpTool).where(col(McpTool.server_id) == row.id))
             if row.auth_mode != TENANT and row.catalog_slug is None:
-                unregister(session, account_id=row.account_id, name=row.name)
+                unregister(session, account_id=row.account_id, name=row.name, now_ms=self._clock.now_ms())
             session.delete(row)
             touch(session, row.account_id)
 

@@ -64,6 +64,7 @@ class ConnectSessions:
         connector: str,
         end_user_id: str,
         *,
+        label: str = "",
         return_url: str | None = None,
         scopes: list[str] | None = None,
         verify_url: str | None = None,
@@ -81,6 +82,7 @@ class ConnectSessions:
             account_id=account_id,
             connector=target.name,
             end_user_id=end_user_id,
+            label=label,
             return_url=return_url,
             scopes=scopes,
             verify_url=await self.verification.url_for(account_id, verify_url),
@@ -277,7 +279,7 @@ class ConnectSessions:
             session.add(current)
             expire_of_other_issuers(session, row, self._clock.now_ms())
 
-        key = Connected(row.account_id, row.connector, row.end_user_id, "")
+        key = Connected(row.account_id, row.connector, row.end_user_id, "", row.label)
         connection = await self.connections.store(close_session, key=key, new=new)
         return FlowEnd("connected", row, connection.id)
 

@@ -1,4 +1,7 @@
-"""Connections: an end user's accounts at vendors, as rows whose credentials lie sealed in the vault."""
+"""Connections: an end user's accounts at vendors, as rows whose credentials lie sealed in the vault.
+
+Every change of a connection's status is told of in its own transaction (``connectors.status``).
+"""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -6,23 +9,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, col, select
 
 from connectors.clients import OAuthClients
 from connectors.http import OAuthHttp
+from connectors.lease_cache import ConnectionKey
 from connectors.models import Connection, ConnectSession
-from connectors.oauth import revoke
-from connectors.token_target import token_target
+from connectors.pauses import spread_ms
+from connectors.revocations import PURPOSE, Revocations
+from connectors.status import ACTIVE, ENDED, REVOKED, tell
 from kit.clock import Clock
 from kit.db import Database
-from kit.errors import HeddleError, NotFound
+from kit.errors import NotFound
 from kit.ids import new_id
-from vault.store import Vault
+from vault.store import SecretNotFound, Vault
 
 logger = logging.getLogger("heddle.connectors")
 
 OAUTH, API_KEY = "oauth", "api_key"
-PURPOSE = "credentials"
+KEEP_ALIVE_MS = 7 * 24 * 3_600_000
+"""Refresh tokens die unused at many vendors; the shortest common time is two weeks."""
+
+Opened = tuple[Connection, dict[str, Any]]
+"""A connection with its credentials in the clear: OAuth tokens, or the fields that the end user pasted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class Connected:
     connector: str
     end_user_id: str
     connection_id: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,21 @@ class Connections:
         self._db = db
         self._vault = vault
         self._clock = clock
-        self._http = http
-        self._clients = clients
         self._listeners: list[Listener] = []
+        self._on_changed: list[Callable[[str], None]] = []
+        self.revocations = Revocations(db, vault, clock, http, clients)
 
     def on_connected(self, listener: Listener) -> None:
         """Call ``listener`` after every commit of a new or renewed connection."""
         self._listeners.append(listener)
+
+    def on_changed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with the id of a connection whose credentials this process changed or ended."""
+        self._on_changed.append(listener)
+
+    def changed(self, connection_id: str) -> None:
+        for listener in self._on_changed:
+            listener(connection_id)
 
     async def store(
         self, session_write: Callable[[Session, str], None], *, key: Connected, new: NewCredentials
@@ -84,7 +102,8 @@ class Connections:
             return row
 
         row = await self._db.write(write)
-        connected = Connected(key.account_id, key.connector, key.end_user_id, row.id)
+        self.changed(row.id)
+        connected = Connected(key.account_id, key.connector, key.end_user_id, row.id, key.label)
         for listener in self._listeners:
             try:
                 await listener(connected)
@@ -93,12 +112,13 @@ class Connections:
         return row
 
     async def page(
-        self, account_id: str, *, end_user_id: str | None, limit: int, before: tuple[Any, ...] | None
+        self, account_id: str, *, limit: int, before: tuple[Any, ...] | None, **like: str | None
     ) -> list[Connection]:
-        """Up to ``limit + 1`` connections, newest first."""
+        """Up to ``limit + 1`` connections, newest first; ``like``: columns and their values, unless None."""
         query = select(Connection).where(Connection.account_id == account_id)
-        if end_user_id is not None:
-            query = query.where(Connection.end_user_id == end_user_id)
+        for column, value in like.items():
+            if value is not None:
+                query = query.where(getattr(Connection, column) == value)
         if before is not None:
             created_at, row_id = before
             query = query.where(
@@ -117,37 +137,32 @@ class Connections:
         return row
 
     async def disconnect(self, row: Connection) -> None:
-        """Revoke at the vendor where it can be, then forget; the vendor's failure does not stop that."""
-        if row.kind == OAUTH and row.status == "active":
-            try:
-                secret, target = await self.open_secret(row), token_target(row.oauth)
-                client = await self._clients.registered(row.account_id, row.connector, target)
-                token = secret.get("refresh_token") or secret["access_token"]
-                await revoke(self._http, target, client, token)
-            except HeddleError as failure:
-                logger.warning("revoking connection %s at the vendor failed: %s", row.id, failure.code)
+        """Forget, then have the vendor revoke; what the vendor cannot be told now, it is told later."""
 
-        def write(session: Session) -> None:
-            current = session.get(Connection, row.id)
-            if current is not None:
+        def write(session: Session) -> bool:
+            current = session.exec(
+                select(Connection).where(Connection.id == row.id).with_for_update()
+            ).first()
+            if current is None:
+                return False
+            revoking = current.kind == OAUTH and current.status not in ENDED
+            if revoking:
+                self.revocations.add(session, current)
+            else:
                 self._vault.forget(session, current.secret_id)
-                session.delete(current)
+            tell(session, current, REVOKED, self._clock.now_ms(), reason="deleted")
+            session.delete(current)
+            return revoking
 
-        await self._db.write(write)
+        revoking = await self._db.write(write)
+        self.changed(row.id)
+        if revoking:
+            await self.revocations.attempt(row.id)
 
     def _upsert(self, session: Session, key: Connected, new: NewCredentials) -> Connection:
         now = self._clock.now_ms()
-        plaintext = msgspec.json.encode(dict(new.secret))
-        row = session.exec(
-            select(Connection)
-            .where(
-                Connection.account_id == key.account_id,
-                Connection.connector == key.connector,
-                Connection.end_user_id == key.end_user_id,
-                Connection.label == "",
-            )
-            .with_for_update()
-        ).first()
+        row: Connection | None = session.exec(_of(_key(key)).with_for_update()).first()
+        renewed = row is not None
         if row is None:
             row_id = new_id("conn")
             row = Connection(
@@ -155,65 +170,81 @@ class Connections:
                 account_id=key.account_id,
                 connector=key.connector,
                 end_user_id=key.end_user_id,
+                label=key.label,
                 kind=new.kind,
                 secret_id=self._vault.seal(
-                    session, account_id=key.account_id, owner=row_id, purpose=PURPOSE, plaintext=plaintext
+                    session,
+                    account_id=key.account_id,
+                    owner=row_id,
+                    purpose=PURPOSE,
+                    plaintext=msgspec.json.encode(dict(new.secret)),
                 ),
                 created_at=now,
                 updated_at=now,
             )
+            self._has_tokens(row, new.secret, expires_at=new.expires_at)
         else:
-            self.reseal(session, row, plaintext)
-            row.generation += 1
-        row.kind, row.status, row.scopes = new.kind, "active", list(new.scopes)
-        row.expires_at, row.oauth, row.updated_at = new.expires_at, dict(new.oauth or {}), now
+            self.replace_tokens(session, row, new.secret, expires_at=new.expires_at)
+        row.kind, row.status, row.status_reason = new.kind, ACTIVE, None
+        row.scopes, row.oauth = list(new.scopes), dict(new.oauth or {})
         row.account_name = new.account_name
-        row.refresh_owner, row.refresh_until = None, 0
         session.add(row)
         session.flush()
+        tell(session, row, "connected", now, renewed=renewed)
         return row
 
-    async def change(self, row: Connection, **values: Any) -> None:
-        """Change the row unless a newer generation has replaced what was seen."""
-
-        def write(session: Session) -> None:
-            session.exec(
-                update(Connection)
-                .where(col(Connection.id) == row.id, col(Connection.generation) == row.generation)
-                .values(**values)
-            )
-
-        await self._db.write(write)
-
-    def reseal(self, session: Session, row: Connection, plaintext: bytes) -> None:
-        """Replace the sealed credentials; the caller moves the generation on in the same transaction."""
+    def replace_tokens(
+        self, session: Session, row: Connection, secret: Mapping[str, Any], *, expires_at: int | None
+    ) -> None:
+        """Move a locked row on to new credentials: the next generation, with no refresh under way."""
         self._vault.replace(
             session,
             row.secret_id,
             account_id=row.account_id,
             owner=row.id,
             purpose=PURPOSE,
-            plaintext=plaintext,
+            plaintext=msgspec.json.encode(dict(secret)),
         )
+        row.generation += 1
+        self._has_tokens(row, secret, expires_at=expires_at)
+        session.add(row)
 
-    async def open_secret(self, row: Connection) -> dict[str, Any]:
-        """The credentials in the clear: OAuth tokens, or the fields that the end user pasted."""
-        opened = await self._vault.open(
-            row.secret_id, account_id=row.account_id, owner=row.id, purpose=PURPOSE
-        )
-        secret: dict[str, Any] = msgspec.json.decode(opened)
-        return secret
+    def _has_tokens(self, row: Connection, secret: Mapping[str, Any], *, expires_at: int | None) -> None:
+        now = self._clock.now_ms()
+        row.expires_at, row.updated_at = expires_at, now
+        row.refresh_owner, row.refresh_until = None, 0
+        row.refresh_failures, row.refresh_after = 0, 0
+        row.keep_alive_at = now + spread_ms(KEEP_ALIVE_MS) if secret.get("refresh_token") else None
 
-    async def find(self, account_id: str, connector: str, end_user_id: str) -> Connection | None:
+    async def opened_of(self, key: ConnectionKey) -> Opened | None:
+        """An end user's connection, whatever its status, with its credentials."""
+        return await self._opened(_of(key))
+
+    async def opened(self, connection_id: str) -> Opened | None:
+        return await self._opened(select(Connection).where(Connection.id == connection_id))
+
+    async def _opened(self, query: Any) -> Opened | None:
+        """Row and credentials of one moment, so that the generation is theirs. Raises SecretNotFound or
+        SecretTampered."""
+        async with self._db.snapshot() as session:
+            row: Connection | None = (await session.exec(query)).first()
+            if row is None:
+                return None
+            secrets = await self._vault.opened(
+                session, account_id=row.account_id, owner=row.id, purpose=PURPOSE
+            )
+        if row.secret_id not in secrets:
+            raise SecretNotFound(row.secret_id)
+        return row, msgspec.json.decode(secrets[row.secret_id])
+
+    async def find(
+        self, account_id: str, connector: str, end_user_id: str, label: str = ""
+    ) -> Connection | None:
         """An end user's connection to a connector, whatever its status."""
-        query = select(Connection).where(
-            Connection.account_id == account_id,
-            Connection.connector == connector,
-            Connection.end_user_id == end_user_id,
-            Connection.label == "",
-        )
         async with self._db.session() as session:
-            return (await session.exec(query)).first()
+            query = _of(ConnectionKey(account_id, connector, end_user_id, label))
+            found: Connection | None = (await session.exec(query)).first()
+        return found
 
     async def scopes_asked_for(self, row: Connection) -> list[str]:
         """What the vendor was asked for when this connection was last made."""
@@ -238,7 +269,8 @@ class Connections:
         query = select(Connection.connector, Connection.generation).where(
             Connection.account_id == account_id,
             Connection.end_user_id == end_user_id,
-            Connection.status == "active",
+            col(Connection.status).not_in(ENDED),
+            Connection.label == "",
         )
         async with self._db.session() as session:
             return dict((await session.exec(query)).all())
@@ -246,3 +278,16 @@ class Connections:
     async def by_id(self, connection_id: str) -> Connection | None:
         async with self._db.session() as session:
             return await session.get(Connection, connection_id)
+
+
+def _key(connected: Connected) -> ConnectionKey:
+    return ConnectionKey(connected.account_id, connected.connector, connected.end_user_id, connected.label)
+
+
+def _of(key: ConnectionKey) -> Any:
+    return select(Connection).where(
+        Connection.account_id == key.account_id,
+        Connection.connector == key.connector,
+        Connection.end_user_id == key.end_user_id,
+        Connection.label == key.label,
+    )

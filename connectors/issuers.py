@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlmodel import Session, col, update
+from sqlmodel import Session, col, select
 
 from connectors.connections import OAUTH
 from connectors.models import Connection, ConnectSession
+from connectors.status import ENDED, EXPIRED, set_status
 
 
 def expire_of_other_issuers(session: Session, row: ConnectSession, now_ms: int) -> None:
@@ -15,18 +16,20 @@ def expire_of_other_issuers(session: Session, row: ConnectSession, now_ms: int) 
     listed = (row.flow or {}).get("listed")
     if listed is None:
         return
-    session.exec(
-        update(Connection)
+    theirs = (
+        select(Connection)
         .where(
-            col(Connection.account_id) == row.account_id,
-            col(Connection.connector) == row.connector,
-            col(Connection.kind) == OAUTH,
-            col(Connection.status) == "active",
+            Connection.account_id == row.account_id,
+            Connection.connector == row.connector,
+            Connection.kind == OAUTH,
+            col(Connection.status).not_in(ENDED),
             col(Connection.oauth)["issuer"].as_string().not_in(listed),
         )
-        .values(status="expired", updated_at=now_ms)
-        .execution_options(synchronize_session=False)
+        .order_by(col(Connection.id))
+        .with_for_update()
     )
+    for connection in session.exec(theirs).all():
+        set_status(session, connection, EXPIRED, "issuer_changed", now_ms)
 
 
 def mixed_up(flow: Mapping[str, Any], iss: str | None) -> bool:

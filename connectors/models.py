@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from kit.columns import big_int, json_column
@@ -89,6 +89,7 @@ class ConnectSession(SQLModel, table=True):
     account_id: str = Field(index=True)
     connector: str
     end_user_id: str
+    label: str = ""
     return_url: str | None = None
     scopes: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
     token_sha256: str = Field(unique=True)
@@ -106,10 +107,19 @@ class ConnectSession(SQLModel, table=True):
 
 
 class Connection(SQLModel, table=True):
-    """An end user's account at a vendor. ``generation`` grows with every new credential."""
+    """An end user's account at a vendor. ``generation`` grows with every new credential; ``status`` is
+    ``active``, ``expired``, ``revoked`` or ``error`` (``connectors.status``).
+
+    A refresh is under way while ``refresh_owner`` is set and ``refresh_until`` has not come; an owner that is
+    still there afterwards never told how its refresh ended. ``keep_alive_at``: when the tokens are refreshed
+    although nobody uses them; None: never.
+    """
 
     __tablename__ = "connection"
-    __table_args__ = (UniqueConstraint("account_id", "connector", "end_user_id", "label"),)
+    __table_args__ = (
+        UniqueConstraint("account_id", "connector", "end_user_id", "label"),
+        Index("connection_to_keep_alive", "keep_alive_at"),
+    )
 
     id: str = Field(primary_key=True)
     account_id: str
@@ -118,6 +128,7 @@ class Connection(SQLModel, table=True):
     label: str = ""
     kind: str
     status: str = "active"
+    status_reason: str | None = None
     scopes: list[str] = Field(default_factory=list, sa_column=json_column())
     secret_id: str
     generation: int = 1
@@ -126,6 +137,25 @@ class Connection(SQLModel, table=True):
     refresh_owner: str | None = None
     refresh_until: int = Field(default=0, sa_column=big_int())
     account_name: str | None = None
+    refresh_failures: int = 0
+    refresh_after: int = Field(default=0, sa_column=big_int())
+    keep_alive_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     last_used_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())
+
+
+class Revocation(SQLModel, table=True):
+    """A deleted connection whose tokens the vendor has yet to revoke; ``id`` is the connection's, which the
+    tokens stay sealed for until then."""
+
+    __tablename__ = "revocation"
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    connector: str
+    secret_id: str
+    oauth: dict[str, Any] = Field(sa_column=json_column())
+    attempts: int = 0
+    due_at: int = Field(sa_column=big_int(index=True))
+    created_at: int = Field(sa_column=big_int())

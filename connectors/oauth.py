@@ -19,13 +19,21 @@ from kit.errors import UpstreamFailed
 
 
 class OAuthFailed(UpstreamFailed):
-    """The authorization server refused; ``oauth_error`` is its error code (RFC 6749, section 5.2)."""
+    """The authorization server refused; ``oauth_error`` is its error code (RFC 6749, section 5.2), ``answer``
+    what it said it with, unless nobody was asked."""
 
     code = "oauth_failed"
 
-    def __init__(self, message: str, oauth_error: str) -> None:
+    def __init__(self, message: str, oauth_error: str, answer: Answer | None = None) -> None:
         super().__init__(message, details={"oauth_error": oauth_error})
         self.oauth_error = oauth_error
+        self.answered = 0 if answer is None else answer.status
+        self.retry_after = None if answer is None else answer.headers.get("retry-after")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again soon would be answered in the same way: it is neither busy nor broken."""
+        return self.answered < 500 and self.answered not in {408, 429}
 
 
 def authorization_url(
@@ -152,7 +160,7 @@ def oauth_failure(answer: Answer, what: str, grant_errors: Sequence[str] = ()) -
     error = named[:100] if isinstance(named, str) and named else f"status_{answer.status}"
     if error in grant_errors:
         error = "invalid_grant"
-    return OAuthFailed(f"{what}: {error}", error)
+    return OAuthFailed(f"{what}: {error}", error, answer)
 
 
 def _authenticated(

@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, col, select
 
 from connectors.catalog import Catalog, CatalogEntry
 from connectors.models import Connection, Connector
+from connectors.status import ENDED, EXPIRED, set_status
 from kit.db import Database
 from kit.errors import InvalidRequest, NotFound
 from kit.ids import new_id
@@ -58,22 +59,20 @@ def register(
     )
 
 
-def unregister(session: Session, *, account_id: str, name: str) -> None:
+def unregister(session: Session, *, account_id: str, name: str, now_ms: int) -> None:
     """Undo ``register``. Its connections expire: under the same name, another server may come."""
     row = session.exec(
         select(Connector).where(Connector.account_id == account_id, Connector.name == name)
     ).first()
     if row is not None:
         session.delete(row)
-    session.exec(
-        update(Connection)
-        .where(
-            col(Connection.account_id) == account_id,
-            col(Connection.connector) == name,
-            col(Connection.status) == "active",
-        )
-        .values(status="expired")
+    connected = select(Connection).where(
+        Connection.account_id == account_id,
+        Connection.connector == name,
+        col(Connection.status).not_in(ENDED),
     )
+    for connection in session.exec(connected.with_for_update()).all():
+        set_status(session, connection, EXPIRED, "connector_removed", now_ms)
 
 
 class ConnectorRegistry:

@@ -11,10 +11,11 @@ from starlette.responses import RedirectResponse, Response
 from connectors.connect import ConnectSessions
 from connectors.connect_link import FlowEnd, LinkUnusable
 from connectors.connections import Connections
-from connectors.credentials import Credential, Credentials
+from connectors.credentials import Credentials
 from connectors.device import DeviceFlows
 from connectors.pages import HEADERS, consent_page, notice_page
 from connectors.schemas import CreateSession, render_connection, render_device_code, render_session
+from connectors.status import Status
 from kit.caller import Standard
 from kit.errors import HeddleError, InvalidRequest
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
@@ -56,6 +57,7 @@ def connection_routes(
             caller.account_id,
             body.connector,
             end_user_id,
+            label=body.label,
             return_url=body.return_url,
             scopes=body.scopes,
             verify_url=body.verify_url,
@@ -72,12 +74,22 @@ def connection_routes(
     async def list_connections(
         caller: Standard,
         end_user_id: str | None = None,
+        connector: str | None = None,
+        label: str | None = None,
+        status: Status | None = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> dict[str, Any]:
         before = decode_cursor(cursor, int, str) if cursor else None
-        owner = caller.acting_for(end_user_id)
-        rows = await connections.page(caller.account_id, end_user_id=owner, limit=limit, before=before)
+        rows = await connections.page(
+            caller.account_id,
+            end_user_id=caller.acting_for(end_user_id),
+            connector=connector,
+            label=label,
+            status=status,
+            limit=limit,
+            before=before,
+        )
         return page(rows, limit, render_connection, lambda row: (row.created_at, row.id))
 
     @router.get("/{connection_id}")
@@ -90,9 +102,7 @@ def connection_routes(
     async def refresh_connection(connection_id: str, caller: Standard) -> dict[str, Any]:
         row = await connections.get(caller.account_id, connection_id)
         caller.must_see(f"connection {connection_id}", row.end_user_id)
-        if row.kind == "oauth":
-            seen = Credential(row.id, row.generation, {})
-            await credentials.lease(row.account_id, row.connector, row.end_user_id, rejected=seen)
+        await credentials.refresh(row)
         return render_connection(await connections.get(caller.account_id, connection_id))
 
     @router.delete("/{connection_id}")

@@ -13,6 +13,8 @@ from kit.request_body import RequestBody
 class CreateSession(RequestBody):
     connector: str = Field(min_length=1, max_length=200)
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
+    label: str = Field(default="", max_length=100)
+    """Tells several accounts of one end user at the same vendor apart."""
     return_url: str | None = Field(default=None, max_length=2000)
     scopes: list[str] | None = Field(default=None, max_length=100)
     flow: Literal["device"] | None = None
@@ -40,6 +42,7 @@ def render_connection(row: Connection) -> dict[str, Any]:
         "label": row.label,
         "kind": row.kind,
         "status": row.status,
+        "status_reason": row.status_reason,
         "scopes": row.scopes,
         "account_name": row.account_name,
         "expires_at": row.expires_at,

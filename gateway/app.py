@@ -28,6 +28,7 @@ from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
 from connectors.routes import connect_pages, connection_routes
+from connectors.upkeep import ConnectionUpkeep
 from gateway.accounts.bootstrap import Bootstrapped, bootstrap
 from gateway.accounts.end_user_routes import end_user_routes
 from gateway.accounts.end_users import EndUsers
@@ -144,6 +145,7 @@ class App:
         )
         self.connections = Connections(db, vault, clock, http, clients)
         self.credentials = Credentials(db, clock, http, clients, registry, self.connections)
+        self.connection_upkeep = ConnectionUpkeep(db, clock, self.connections, self.credentials)
         self.connect_sessions = ConnectSessions(
             db, vault, clock, http, clients, registry, self.connections, public_url=public_url
         )
@@ -270,6 +272,7 @@ class App:
         self.roller.start()
         await self.idempotency.start()
         await self.broker.start()
+        self.connection_upkeep.start()
         await self.mcp.start()
         await self.engine.start()
         await self.jobs.runner.start()
@@ -302,6 +305,7 @@ class App:
         await self.engine.close()
         await self.mcp.close()
         await self.broker.close()
+        await self.connection_upkeep.close()
         await self.credentials.close()
         await self._oauth_http.close()
         if self.stripe is not None:

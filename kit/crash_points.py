@@ -57,6 +57,11 @@ Point = Literal[
     "turn.lost.committed",  # what the attempt before had delivered is paid
     "turn.end.applied",
     "turn.end.committed",
+    # --- a connection's tokens are refreshed
+    "connection.refresh.taken",  # the vendor is not asked yet
+    "connection.refresh.answered",  # the new tokens are in memory alone
+    "connection.refresh.applied",
+    "connection.refresh.committed",
 ]
 
 POINTS: frozenset[str] = frozenset(get_args(Point))

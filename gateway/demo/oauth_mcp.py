@@ -1,7 +1,8 @@
 """The demo's notebook: an MCP server protected by its own authorization server, in one process.
 
 It stands for a vendor: OAuth 2.1 with dynamic registration, PKCE, rotating refresh tokens and revocation,
-a consent page, and tools that act as whoever signed in. Everything is kept in memory.
+a consent page, and tools that act as whoever signed in. A refresh token that comes twice ends the user's
+grants (RFC 9700, section 4.14.2). Everything is kept in memory.
 """
 
 import secrets
@@ -50,6 +51,8 @@ class NotebookVendor:
     refreshing: dict[str, RefreshToken] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     refreshes: int = 0
+    spent: dict[str, RefreshToken] = field(default_factory=dict)
+    reuses: int = 0
 
     # --- the authorization server, as the MCP SDK's provider protocol asks for it -----------------
 
@@ -83,6 +86,10 @@ class NotebookVendor:
         self, client: OAuthClientInformationFull, refresh_token: str
     ) -> RefreshToken | None:
         token = self.refreshing.get(refresh_token)
+        reused = self.spent.get(refresh_token)
+        if reused is not None:
+            self.reuses += 1
+            self.revoke_user(reused.subject)
         return token if token is not None and token.client_id == client.client_id else None
 
     async def exchange_refresh_token(
@@ -90,6 +97,7 @@ class NotebookVendor:
     ) -> OAuthToken:
         if self.refreshing.pop(refresh_token.token, None) is None:
             raise TokenError("invalid_grant", "the refresh token was used already")
+        self.spent[refresh_token.token] = refresh_token
         self.refreshes += 1
         return self._grant(str(client.client_id), refresh_token.subject, f"{self.base_url}/mcp", scopes)
 

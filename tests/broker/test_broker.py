@@ -249,7 +249,9 @@ async def test_either_acts_as_the_end_user_who_connected_and_else_as_the_develop
         await rig.connect("mine", "developer", vendor_user="boss")
         row = await rig.sessions.connections.find(ACME, "mine", "developer")
         assert row is not None
-        token = (await rig.sessions.connections.open_secret(row))["access_token"]
+        opened = await rig.sessions.connections.opened(row.id)
+        assert opened is not None
+        token = opened[1]["access_token"]
         headers = {"authorization": f"Bearer {token}"}
         await rig.server("notes", url, auth_mode="either", headers=headers)
 

@@ -24,6 +24,7 @@ from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry, register
 from connectors.routes import connect_pages, connection_routes
+from gateway.accounts.models import Account
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.errors import render_error
 from gateway.loopback import served
@@ -142,6 +143,7 @@ async def desk(
     (tmp_path / "catalogue").mkdir()
     for name, text in vendor_files.items():
         (tmp_path / "catalogue" / f"{name}.toml").write_text(text)
+    await db.write(lambda session: session.add(Account(id=ACCOUNT, name=ACCOUNT, created_at=0)))
     async with AsyncExitStack() as stack:
         http = OAuthHttp(OutboundPolicy(parse_networks("loopback")))
         stack.push_async_callback(http.close)
@@ -156,9 +158,9 @@ async def desk(
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
         clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback", configured)
         connections = Connections(db, vault, clock, http, clients)
-        credentials, other = (
-            Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
-        )
+        credentials = Credentials(db, clock, http, clients, registry, connections)
+        elsewhere = Connections(db, vault, clock, http, clients)
+        other = Credentials(db, clock, http, clients, registry, elsewhere)
         sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
         devices = DeviceFlows(db, vault, clock, http, registry, sessions)
         desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other, devices)

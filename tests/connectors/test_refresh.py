@@ -79,6 +79,8 @@ async def test_a_vendor_that_is_down_does_not_cost_the_connection(desk: Desk) ->
     desk.clock.advance(seconds=3_600 - 100)
     assert (await lease(desk)).generation == old.generation
     await desk.db.write(lambda session: _point_elsewhere(session, f"{vendor.base_url}/token"))
+    assert (await lease(desk)).generation == old.generation, "the vendor is left alone for a while"
+    desk.clock.advance(seconds=20)
     assert (await lease(desk)).generation == old.generation + 1
 
 
@@ -88,16 +90,25 @@ def _point_elsewhere(session, endpoint: str) -> None:  # type: ignore[no-untyped
     session.add(row)
 
 
-async def test_a_refresh_that_comes_late_never_replaces_a_newer_connection(desk: Desk) -> None:
+async def test_a_refresh_that_comes_late_never_replaces_a_newer_connection(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await connected(desk)
-    async with desk.db.session() as session:
-        seen = (await session.exec(select(Connection))).one()
-    await connect(await desk.browser(), (await desk.link()).connect_url)
-    newest = await lease(desk)
-    from connectors.token_answer import Tokens
 
-    await desk.credentials._store_refreshed(seen, {"refresh_token": "old"}, Tokens("late", "late"))
-    assert (await lease(desk)).headers == newest.headers
+    async def slow(*arguments: Any) -> Any:
+        tokens = await refresh(*arguments)
+        await connect(await desk.browser(), (await desk.link()).connect_url)
+        return tokens
+
+    monkeypatch.setattr("connectors.renewal.refresh", slow)
+    desk.clock.advance(seconds=3_600)
+    leased = await lease(desk)
+    assert leased.generation == 2
+    async with desk.db.session() as session:
+        assert (await session.exec(select(Connection.generation))).one() == 2
+    opened = await desk.connections.opened(leased.connection_id)
+    assert opened is not None
+    assert leased.headers == {"authorization": f"Bearer {opened[1]['access_token']}"}
 
 
 async def test_a_refresh_goes_on_when_its_caller_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +122,7 @@ async def test_a_refresh_goes_on_when_its_caller_is_gone(desk: Desk, monkeypatch
         await answering.wait()
         return tokens
 
-    monkeypatch.setattr("connectors.credentials.refresh", slow)
+    monkeypatch.setattr("connectors.renewal.refresh", slow)
     desk.clock.advance(seconds=3_600)
     caller = asyncio.create_task(lease(desk))
     await asked.wait()
@@ -129,14 +140,15 @@ async def test_who_connects_anew_before_a_refresh_keeps_the_new_token(
 ) -> None:
     vendor = await connected(desk)
     desk.clock.advance(seconds=3_600)
-    open_secret = desk.connections.open_secret
+    opened = desk.connections.opened
 
-    async def late(row: Connection) -> Any:
-        monkeypatch.setattr(desk.connections, "open_secret", open_secret)
+    async def late(connection_id: str) -> Any:
+        """The refresh is begun; before it reads its token, the end user connects anew."""
+        monkeypatch.setattr(desk.connections, "opened", opened)
         await connect(await desk.browser(), (await desk.link()).connect_url)
-        return await open_secret(row)
+        return await opened(connection_id)
 
-    monkeypatch.setattr(desk.connections, "open_secret", late)
+    monkeypatch.setattr(desk.connections, "opened", late)
     leased = await lease(desk)
     assert (leased.generation, vendor.refreshes) == (2, 0)
     desk.clock.advance(seconds=3_600)

@@ -5,7 +5,6 @@ and this is done for every point; what runs in it is the ``run_serve`` of the co
 """
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import threading
@@ -18,11 +17,10 @@ import httpx
 from gateway.serve import run_serve
 from gateway.settings import Settings
 from kit import crash_points
+from tests.forking import FORKING
 
 ADMIN_KEY = "ak_live_" + "dead" * 16
 PATIENCE_S = 60.0
-_FORKING = multiprocessing.get_context("forkserver")
-_FORKING.set_forkserver_preload(["tests.crash.warm", __name__])
 
 
 class Doomed:
@@ -47,9 +45,9 @@ class Doomed:
 
     async def start(self, crash_at: str = "") -> bool:
         """Whether it serves; False if it died at ``crash_at`` before it could."""
-        self._control, theirs = _FORKING.Pipe()
+        self._control, theirs = FORKING.Pipe()
         arguments = (self.settings, crash_at, theirs, str(self.output))
-        self._process = _FORKING.Process(target=_serve, args=arguments, daemon=True)
+        self._process = FORKING.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
         try:

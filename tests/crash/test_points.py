@@ -9,7 +9,7 @@ import pytest
 from gateway.serve import run_serve
 from gateway.settings import BadSettings, Settings
 from kit.crash_points import POINTS, VARIABLE, BadCrashPoint, arm
-from tests.crash import test_calls, test_money, test_turns
+from tests.crash import test_calls, test_money, test_refresh, test_turns
 
 DYING = """
 import threading
@@ -27,7 +27,7 @@ print("alive", flush=True)
 
 def test_each_point_kills_in_some_scenario() -> None:
     """Each scenario asserts that its process died at its point, and of nothing else."""
-    assert test_calls.POINTS | test_turns.POINTS | test_money.POINTS == POINTS
+    assert test_calls.POINTS | test_turns.POINTS | test_money.POINTS | test_refresh.POINTS == POINTS
 
 
 def test_the_process_dies_the_nth_time_in_whichever_thread() -> None:

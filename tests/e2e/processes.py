@@ -71,6 +71,11 @@ class HeddleProcess:
         self._process.wait(10)
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -1,33 +1,40 @@
-"""No secret that ever entered is to be found in what the system wrote: database files, logs, answers."""
+"""No secret that ever entered is to be found in what the system wrote: database files while it runs and
+after, a dump of every table, output, metrics, answers, event streams, exports, a process's arguments and
+environment.
+
+By design there in clear: nothing that is written. The environment holds what the operator put there himself:
+the first admin key, the metrics token, the provider's key. Keys of ours are stored as hashes.
+"""
 
 import base64
 import json
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
+import pytest
 from mcp.server.mcpserver import MCPServer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.demo.story import CSRF
 from gateway.loopback import served
+from tests.e2e.canaries import data_folder, dumped, files_with, found_in, listening, of_process
 from tests.e2e.processes import ADMIN_KEY, HeddleProcess
 
 TENANT_CANARY = "canary-tenant-header-6f1d2c3b4a59"
 PASTED_CANARY = "canary-pasted-key-0a9b8c7d6e5f"
 BUILTIN_CANARY = "canary-builtin-secret-7e6f5d4c3b2a"
 PROMPT_CANARY = "canary-prompt-3e2d1c0b9a8f"
-
-
-def encodings(secret: str) -> list[bytes]:
-    raw = secret.encode()
-    whole = base64.b64encode(raw).rstrip(b"=")
-    return [raw, raw.hex().encode(), whole[: len(whole) - len(whole) % 4]]
+PROVIDER_CANARY = "canary-provider-key-5d4c3b2a1f0e"
+METRICS_CANARY = "canary-metrics-token-9f8e7d6c5b4a"
+OPERATORS_OWN = {ADMIN_KEY, METRICS_CANARY, PROVIDER_CANARY}
 
 
 async def echo(request: Request) -> Response:
@@ -35,7 +42,29 @@ async def echo(request: Request) -> Response:
     return JSONResponse({"headers": dict(request.headers), "url": str(request.url)})
 
 
-async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
+async def refuse(request: Request) -> Response:
+    """A provider that does not know our key."""
+    assert request.headers["x-api-key"] == PROVIDER_CANARY
+    return JSONResponse({"type": "error", "error": {"type": "authentication_error", "message": "no"}}, 401)
+
+
+def test_the_search_would_find_them() -> None:
+    for before in range(4):
+        for after in range(4):
+            text = b"-" * before + ADMIN_KEY.encode() + b"+" * after
+            for hidden in (text, text.hex().encode(), base64.b64encode(text), base64.urlsafe_b64encode(text)):
+                assert found_in({"there": b"x" + hidden}, [ADMIN_KEY]) != []
+    assert found_in({"there": base64.b64encode(b"another text of this length, at least")}, [ADMIN_KEY]) == []
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+async def test_secrets_are_nowhere_in_the_clear(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    database: dict[str, str] = {}
+    if engine == "postgresql":
+        database["HEDDLE_DATABASE_URL"] = request.getfixturevalue("postgres_url")
     catalogue = tmp_path / "catalogue"
     catalogue.mkdir()
     (catalogue / "pasted.toml").write_text(
@@ -46,20 +75,35 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
         '[config_schema.properties.key]\ntype = "string"\nformat = "password"\n'
     )
     vendor = NotebookVendor("")
+    heard: list[str] = []
 
-    def build(base_url: str):  # type: ignore[no-untyped-def]
+    def build(base_url: str) -> ASGIApp:
         vendor.base_url = base_url
-        return build_notebook(vendor)
+        return listening(build_notebook(vendor), heard)
 
-    heddle = HeddleProcess(tmp_path, HEDDLE_CATALOG_DIR=str(catalogue), HEDDLE_LOG_LEVEL="debug")
-    heddle.start()
     answers: list[str] = []
-    secrets: list[str] = [ADMIN_KEY, TENANT_CANARY, PASTED_CANARY, BUILTIN_CANARY]
-    try:
+    secrets: list[str] = [*OPERATORS_OWN, TENANT_CANARY, PASTED_CANARY, BUILTIN_CANARY]
+    written: dict[str, bytes] = {}
+    async with AsyncExitStack() as stack:
+        api_routes = [Route("/echo", echo), Route("/v1/messages", refuse, methods=["POST"])]
+        vendor_api = await stack.enter_async_context(served(lambda _: Starlette(routes=api_routes)))
+        provider = {"dialect": "anthropic", "base_url": vendor_api, "api_key": PROVIDER_CANARY}
+        prices = {"provider": "canary", "input_usd_per_mtok": "1", "output_usd_per_mtok": "5"}
+        heddle = HeddleProcess(
+            tmp_path,
+            HEDDLE_CATALOG_DIR=str(catalogue),
+            HEDDLE_LOG_LEVEL="debug",
+            HEDDLE_SIM="on",
+            HEDDLE_METRICS_TOKEN=METRICS_CANARY,
+            HEDDLE_PROVIDERS=json.dumps({"canary": provider}),
+            HEDDLE_MODELS=json.dumps({"refused": {**prices, "max_output_tokens": 1_000}}),
+            **database,
+        )
+        stack.callback(heddle.close)
+        heddle.start()
         async with (
             served(build) as notebook,
             served(lambda _: MCPServer("plain", log_level="ERROR").streamable_http_app()) as plain,
-            served(lambda _: Starlette(routes=[Route("/echo", echo)])) as vendor_api,
             httpx.AsyncClient(base_url=heddle.url, timeout=30) as client,
         ):
             admin = {"x-api-key": ADMIN_KEY}
@@ -125,24 +169,46 @@ async def test_secrets_are_nowhere_in_the_clear(tmp_path: Path) -> None:
             assert PROMPT_CANARY in str(echoed)
             answers.pop()
             secrets.append(PROMPT_CANARY)
-    finally:
+            refused = {"model": "refused", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+            await call("POST", "/v1/messages", refused)
+            connections = await call("GET", "/v1/connections?connector=notebook")
+            found = connections["data"]
+            assert isinstance(found, list)
+            await call("POST", f"/v1/connections/{found[0]['id']}/refresh")
+            secrets += [*vendor.access, *vendor.refreshing, *vendor.spent]
+            for path in ("export", "turns", "messages", f"turns/{turn['turn_id']}/events"):
+                answers.append((await client.get(f"/v1/threads/{thread['id']}/{path}", headers=admin)).text)
+            answers.append((await client.get("/v1/usage.csv", headers=admin)).text)
+            metrics = await client.get("/metrics", headers={"authorization": f"Bearer {METRICS_CANARY}"})
+            written["metrics"] = metrics.raise_for_status().content
+            seen = of_process(heddle.pid)
+            assert b"gateway.cli" in seen["cmdline"] and ADMIN_KEY.encode() in seen["environ"]
+            assert found_in({"environ": seen["environ"]}, {*secrets, *heard} - OPERATORS_OWN) == []
+            written["cmdline"] = seen["cmdline"]
+            written |= {f"{file.name} meanwhile": file.read_bytes() for file in data_files(tmp_path)}
+            await call("DELETE", f"/v1/connections/{found[0]['id']}")
         heddle.stop()
+    assert len(set(heard) & set(secrets)) >= 4, "the code, two refresh tokens, the client's secret"
+    assert len(set(heard) - set(secrets)) >= 1, "the verifier"
+    secrets += heard
     secrets.append((tmp_path / "data" / "vault.key").read_text().strip().partition(":")[2])
-    written = {"output": heddle.output.read_bytes(), "answers": "\n".join(answers).encode()}
-    for file in (tmp_path / "data").iterdir():
-        if file.name != "vault.key":
-            written[file.name] = file.read_bytes()
-    assert len(written["heddle.db"]) > 10_000
-    assert len(secrets) >= 12
+    written |= {"output": heddle.output.read_bytes(), "answers": "\n".join(answers).encode()}
+    written |= {file.name: file.read_bytes() for file in data_files(tmp_path)}
+    if engine == "postgresql":
+        url = database["HEDDLE_DATABASE_URL"]
+        written |= dumped(url)
+        folder = data_folder(url)
+        assert files_with(folder, [str(thread["id"])], tmp_path / "needles") != [], "it can be found at all"
+        assert files_with(folder, set(secrets), tmp_path / "needles") == []
+    assert sum(map(len, written.values())) > 50_000
+    assert "heddle.db-wal meanwhile" in written or engine == "postgresql"
+    assert len(set(secrets)) >= 20
     written["answers"] = written["answers"].replace(f"model {ADMIN_KEY}".encode(), b"")
-    found = [
-        (place, secret[:12])
-        for secret in secrets
-        for needle in encodings(secret)
-        for place, content in written.items()
-        if needle in content
-    ]
-    assert found == []
+    assert found_in(written, set(secrets)) == []
+
+
+def data_files(folder: Path) -> list[Path]:
+    return [file for file in (folder / "data").iterdir() if file.name != "vault.key"]
 
 
 async def connect(client: httpx.AsyncClient, connector: str, admin: dict[str, str]) -> list[str]:
