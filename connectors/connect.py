@@ -20,6 +20,7 @@ from connectors.discovery import discover
 from connectors.http import OAuthHttp
 from connectors.models import Connection, ConnectSession
 from connectors.oauth import TokenTarget, authorization_url, exchange_code
+from connectors.opener import checked_origin
 from connectors.registry import ConnectorRegistry, ConnectorTarget
 from kit.clock import Clock
 from kit.db import Database
@@ -29,6 +30,7 @@ from vault.store import Vault
 
 LIFETIME_MS = 15 * 60 * 1000
 VERIFIER_PURPOSE = "pkce_verifier"
+ENDS = {"done": "connected", "cancelled": "cancelled", "failed": "failed"}
 MAX_VALUE_LENGTH = 4096
 _HEADER_SAFE = re.compile(r"[\x20-\x7e]*")
 
@@ -112,8 +114,12 @@ class ConnectSessions:
         *,
         return_url: str | None = None,
         scopes: list[str] | None = None,
+        opener_origin: str | None = None,
     ) -> ConnectLink:
-        """A fresh link. Raises NotFound for an unknown connector, InvalidRequest for a bad return_url."""
+        """A fresh link. ``opener_origin``: of the page that waits for a popup's end.
+
+        Raises NotFound for an unknown connector, InvalidRequest for a bad return_url or opener_origin.
+        """
         if return_url is not None and urlsplit(return_url).scheme not in {"http", "https"}:
             raise InvalidRequest("return_url: expected an http(s) URL", param="return_url")
         target = await self.registry.get(account_id, connector)
@@ -126,6 +132,7 @@ class ConnectSessions:
             end_user_id=end_user_id,
             return_url=return_url,
             scopes=scopes,
+            opener_origin=checked_origin(opener_origin) if opener_origin is not None else None,
             token_sha256=sha256(token),
             expires_at=now + LIFETIME_MS,
             created_at=now,
@@ -148,6 +155,21 @@ class ConnectSessions:
             return row, await self.registry.get(row.account_id, row.connector)
         except HeddleError:
             raise LinkUnusable("unknown") from None
+
+    async def ended(self, session_id: str) -> FlowEnd:
+        """How a flow ended, to be shown again. Raises LinkUnusable if it has not ended."""
+        async with self._db.session() as session:
+            row = await session.get(ConnectSession, session_id)
+        if row is None or row.status not in ENDS:
+            raise LinkUnusable("unknown")
+        return FlowEnd(ENDS[row.status], row, row.connection_id)
+
+    async def vendor_of(self, row: ConnectSession) -> str:
+        """The vendor's name as people know it."""
+        try:
+            return (await self._registry.get(row.account_id, row.connector)).display_name
+        except HeddleError:
+            return row.connector
 
     def on_declined(self, listener: Callable[[Declined], Awaitable[None]]) -> None:
         """Have ``listener`` called when an end user declines, here or at the vendor."""

@@ -13,6 +13,7 @@ class CreateSession(RequestBody):
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
     return_url: str | None = Field(default=None, max_length=2000)
     scopes: list[str] | None = Field(default=None, max_length=100)
+    opener_origin: str | None = Field(default=None, max_length=300)
 
 
 def render_connection(row: Connection) -> dict[str, Any]:

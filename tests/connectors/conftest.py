@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from connectors.connect import ConnectLink, ConnectSessions
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
+from connectors.page_routes import connect_pages
 from connectors.registry import ConnectorRegistry, register
-from connectors.routes import connect_pages, connection_routes
+from connectors.routes import connection_routes
+from gateway.accounts.branding import Branding
+from gateway.accounts.models import Account
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.errors import render_error
 from gateway.loopback import served
@@ -71,6 +74,7 @@ class Desk:
     credentials: Credentials
     other: Credentials
     """The credentials as a second process leases them."""
+    branding: Branding
     connected: list[Connected] = field(default_factory=list)
 
     async def vendor(self, name: str = "notebook") -> NotebookVendor:
@@ -117,13 +121,22 @@ def _authenticated(app: FastAPI) -> ASGIApp:
 
 @pytest.fixture
 async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Desk]:
-    (tmp_path / "catalogue").mkdir()
-    (tmp_path / "catalogue" / "pasted.toml").write_text(PASTED)
+    async with open_desk(db, tmp_path, clock) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_desk(db: Database, folder: Path, clock: ManualClock) -> AsyncIterator[Desk]:
+    (folder / "catalogue").mkdir()
+    (folder / "catalogue" / "pasted.toml").write_text(PASTED)
+    account = Account(id=ACCOUNT, name="Acme <Apps>", created_at=0)
+    await db.write(lambda session: session.add(account.model_copy()))
     async with AsyncExitStack() as stack:
-        http = OAuthHttp(OutboundPolicy(parse_networks("loopback")))
+        policy = OutboundPolicy(parse_networks("loopback"))
+        http = OAuthHttp(policy)
         stack.push_async_callback(http.close)
         vault = Vault(db, KeyRing.parse(f"v1:{base64.b64encode(bytes(32)).decode()}"), clock)
-        registry = ConnectorRegistry(db, Catalog.load(tmp_path / "catalogue"))
+        registry = ConnectorRegistry(db, Catalog.load(folder / "catalogue"))
         app = FastAPI()
 
         @app.exception_handler(HeddleError)
@@ -137,16 +150,14 @@ async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterato
             Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
         )
         sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
-        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other)
-
-        async def account_name(_account_id: str) -> str:
-            return "Acme <Apps>"
+        branding = Branding(db, clock, policy)
+        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other, branding)
 
         async def note(event: Connected) -> None:
             desk.connected.append(event)
 
         connections.on_connected(note)
         app.include_router(connection_routes(connections, credentials, sessions))
-        app.include_router(connect_pages(sessions, account_name, secure_cookie=False))
+        app.include_router(connect_pages(sessions, desk.branding, secure_cookie=False))
 
         yield desk
