@@ -11,7 +11,7 @@ import sys
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SETTING = "HEDDLE_TEST_CHROMIUM"
 HOW = (
-    "the browser tests need Chromium: install it ('apt-get install chromium' as root, or your system's package), "
+    "the browser tests need Chromium: install it ('apt-get install chromium' as root, or your own system's), "
     f"or set {SETTING} to the path of an executable"
 )
 INSTALL = (

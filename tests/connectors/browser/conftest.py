@@ -1,0 +1,61 @@
+"""One real Chromium, one desk and one vendor for all tests of a process; a fresh profile for each visit."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from gateway.demo.oauth_mcp import NotebookVendor
+from kit.clock import ManualClock
+from kit.db import Database
+from tests.chromium import FLAGS, executable
+from tests.connectors.browser.visit import Visit
+from tests.connectors.conftest import Desk, open_desk
+from tests.schema import create_sqlite
+
+MakeVisit = Callable[..., Any]
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    folder: Path = tmp_path_factory.mktemp("desk")
+    url = f"sqlite:///{folder / 'heddle.db'}"
+    create_sqlite(url)
+    db = Database(url)
+    async with open_desk(db, folder, ManualClock()) as desk:
+        yield desk
+    await db.close()
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def vendor(shared_desk: Desk) -> NotebookVendor:
+    return await shared_desk.vendor()
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def visit(chromium: Browser, shared_desk: Desk, vendor: NotebookVendor) -> AsyncIterator[MakeVisit]:
+    """Opens a browser profile. At the end, no visit may have asked for anything elsewhere."""
+    async with AsyncExitStack() as stack:
+        visits: list[Visit] = []
+
+        async def open_visit(**options: Any) -> Visit:
+            context = await chromium.new_context(**options)
+            stack.push_async_callback(context.close)
+            visits.append(Visit(context, await context.new_page(), [shared_desk.url, vendor.base_url]))
+            return visits[-1]
+
+        yield open_visit
+        for made in visits:
+            made.stayed_home()
