@@ -30,8 +30,12 @@
       const isOurs = event.origin === heddle && event.source === popup && event.data?.type === "heddle.connect";
       if (isOurs) end({ status: event.data.status, connection_id: event.data.connection_id });
     };
-    // A vendor's page may cut the popup off from this page: then it looks closed, and nothing will be heard.
-    const looking = setInterval(() => popup.closed && end({ status: "closed", connection_id: null }), LOOK_EVERY_MS);
+    // Its last words may arrive after it has closed. A vendor's page may also cut the popup off from this page:
+    // then it looks closed, and nothing will be heard.
+    let seenClosed = 0;
+    const looking = setInterval(() => {
+      if (popup.closed && ++seenClosed > 1) end({ status: "closed", connection_id: null });
+    }, LOOK_EVERY_MS);
     window.addEventListener("message", hear);
   };
 

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from sqlmodel import Session, col, select
 
 from connectors.brand import Brand
@@ -25,6 +25,7 @@ MAX_LOGO_PIXELS = 4096
 SHOWN_PIXELS = (480, 120)
 """The logo is kept within this width and height."""
 FORMATS = ("PNG", "JPEG", "WEBP")
+UNREADABLE = (Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError)
 NOBODY = Brand("an application")
 
 
@@ -94,15 +95,12 @@ def picture_of(body: bytes) -> bytes:
     """A logo's pixels as PNG, no larger than they are shown. Raises InvalidRequest."""
     try:
         with Image.open(BytesIO(body), formats=FORMATS) as image:
-            if max(image.size) > MAX_LOGO_PIXELS:
-                raise InvalidRequest(
-                    f"logo_url: the picture is larger than {MAX_LOGO_PIXELS} pixels", param="logo_url"
-                )
-            picture = image.convert("RGBA")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        if isinstance(error, InvalidRequest):
-            raise
+            fits = max(image.size) <= MAX_LOGO_PIXELS
+            picture = image.convert("RGBA") if fits else None
+    except UNREADABLE:
         raise InvalidRequest("logo_url: expected a PNG, JPEG or WebP picture", param="logo_url") from None
+    if picture is None:
+        raise InvalidRequest(f"logo_url: larger than {MAX_LOGO_PIXELS} pixels", param="logo_url")
     picture.thumbnail(SHOWN_PIXELS)
     made = BytesIO()
     picture.save(made, format="PNG", optimize=True)
