@@ -167,7 +167,7 @@ class ConnectSessions:
     async def vendor_of(self, row: ConnectSession) -> str:
         """The vendor's name as people know it."""
         try:
-            return (await self._registry.get(row.account_id, row.connector)).display_name
+            return (await self.registry.get(row.account_id, row.connector)).display_name
         except HeddleError:
             return row.connector
 
