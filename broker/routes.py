@@ -33,7 +33,7 @@ from broker.schemas import (
 from broker.server_store import PER_USER, NewServer
 from broker.servers import McpServers
 from connectors.catalog import Catalog, CatalogEntry
-from connectors.connect import check_values
+from connectors.config_values import check_values
 from connectors.credentials import ConnectionRequired
 from connectors.url_template import BadUrlValue
 from kit.caller import Admin, Caller, Standard

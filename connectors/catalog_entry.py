@@ -15,7 +15,7 @@ from connectors.catalog_grants import (
     OAuth2,
     asked_of,
 )
-from connectors.url_template import PLACEHOLDER, fill_url
+from connectors.url_template import fill_url, filled_text
 
 AuthKind = Literal["oauth", "oauth2", "api_key", "client_credentials", "none"]
 Category = Literal[
@@ -133,11 +133,15 @@ class CatalogEntry(BaseModel):
 
     def header_values(self, values: Mapping[str, str]) -> dict[str, str]:
         """The request headers for an end user's pasted values."""
-        headers = {name: _filled(template, values) for name, template in self.headers.items()}
+        headers = {name: filled_text(template, values) for name, template in self.headers.items()}
         if self.basic is not None:
-            pair = f"{_filled(self.basic.username, values)}:{_filled(self.basic.password, values)}"
+            pair = f"{filled_text(self.basic.username, values)}:{filled_text(self.basic.password, values)}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         return headers
+
+    def api_address(self, values: Mapping[str, str]) -> str | None:
+        """Where the vendor's API is with somebody's values. Raises BadUrlValue naming the field."""
+        return self.filled(self.api_url, values) if self.api_url is not None else None
 
     def filled(self, url: str, values: Mapping[str, str]) -> str:
         """One of this entry's URLs with somebody's values. Raises BadUrlValue naming the field."""
@@ -164,7 +168,3 @@ class CatalogEntry(BaseModel):
     def _properties(self) -> dict[str, dict[str, Any]]:
         properties: dict[str, dict[str, Any]] = (self.config_schema or {}).get("properties", {})
         return properties
-
-
-def _filled(template: str, values: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda found: values.get(found[1], ""), template)

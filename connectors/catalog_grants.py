@@ -80,7 +80,9 @@ class OAuth2(_Table):
     ``refresh_params`` with a refresh token. ``callback_values``: the parameters, besides ``code``, that the
     vendor's redirect brings and its API needs later. ``tokens_expire`` false: an access token
     without ``expires_in`` lives until it is revoked. ``token_lifetime_s``: how long one lives, in seconds,
-    if the answer does not say. ``headers``: how an access token is sent to the vendor's API.
+    if the answer does not say. ``grant_errors``: the vendor's own words for
+    ``invalid_grant``, a refresh token that is gone. ``headers``: how an access token is sent
+    to the vendor's API.
     """
 
     authorize_url: str
@@ -101,6 +103,7 @@ class OAuth2(_Table):
     authorize_params: Parameters = Field(default_factory=dict)
     token_params: Parameters = Field(default_factory=dict)
     refresh_params: Parameters = Field(default_factory=dict)
+    grant_errors: tuple[Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,60}$")], ...] = ()
     callback_values: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")], ...] = ()
     token_response: TokenResponse = Field(default_factory=TokenResponse)
     headers: Headers = Field(default_factory=lambda: {"authorization": "Bearer {access_token}"})

@@ -11,7 +11,8 @@ from sqlmodel import Session, col, select, update
 from connectors.clients import OAuthClients
 from connectors.http import OAuthHttp
 from connectors.models import Connection, ConnectSession
-from connectors.oauth import revoke, token_target
+from connectors.oauth import revoke
+from connectors.token_target import token_target
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, NotFound
@@ -43,6 +44,7 @@ class NewCredentials:
     scopes: tuple[str, ...] = ()
     expires_at: int | None = None
     oauth: Mapping[str, Any] | None = None
+    account_name: str | None = None
 
 
 Listener = Callable[[Connected], Awaitable[None]]
@@ -119,7 +121,7 @@ class Connections:
         if row.kind == OAUTH and row.status == "active":
             try:
                 secret, target = await self.open_secret(row), token_target(row.oauth)
-                client = await self._clients.registered(target.issuer)
+                client = await self._clients.registered(row.account_id, row.connector, target)
                 token = secret.get("refresh_token") or secret["access_token"]
                 await revoke(self._http, target, client, token)
             except HeddleError as failure:
@@ -165,6 +167,7 @@ class Connections:
             row.generation += 1
         row.kind, row.status, row.scopes = new.kind, "active", list(new.scopes)
         row.expires_at, row.oauth, row.updated_at = new.expires_at, dict(new.oauth or {}), now
+        row.account_name = new.account_name
         row.refresh_owner, row.refresh_until = None, 0
         session.add(row)
         session.flush()

@@ -21,8 +21,10 @@ from connectors.clients import OAuthClients
 from connectors.connections import API_KEY, OAUTH, Connections
 from connectors.http import OAuthHttp
 from connectors.models import Connection
-from connectors.oauth import OAuthFailed, Tokens, refresh, token_target
+from connectors.oauth import OAuthFailed, refresh
 from connectors.registry import ConnectorRegistry, ConnectorTarget
+from connectors.token_answer import Tokens
+from connectors.token_target import token_headers, token_target
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, UpstreamFailed
@@ -41,6 +43,10 @@ class Credential:
     connection_id: str
     generation: int
     headers: Mapping[str, str] = field(repr=False)
+    api_url: str | None = None
+    """Where this account's API is, for vendors whose API built-in tools use."""
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What else the vendor's API wants to know, such as QuickBooks' ``realmId``."""
 
 
 _REQUIRED = {
@@ -146,11 +152,18 @@ class Credentials:
     async def _credential(self, row: Connection) -> Credential:
         secret = await self._connections.open_secret(row)
         if row.kind == OAUTH:
-            headers = {"authorization": f"Bearer {secret['access_token']}"}
-        else:
-            target = await self._registry.get(row.account_id, row.connector)
-            headers = target.entry.header_values(secret) if target.entry is not None else {}
-        return Credential(row.id, row.generation, headers)
+            target = token_target(row.oauth)
+            return Credential(
+                row.id,
+                row.generation,
+                token_headers(target, secret),
+                secret.get("api_url") or target.api_url,
+                secret.get("callback", {}),
+            )
+        entry = (await self._registry.get(row.account_id, row.connector)).entry
+        if entry is None:
+            return Credential(row.id, row.generation, {})
+        return Credential(row.id, row.generation, entry.header_values(secret), entry.api_address(secret))
 
     def _refreshed_or_failed(self, task: "asyncio.Task[Credential]") -> None:
         self._refreshing.discard(task)
@@ -185,8 +198,8 @@ class Credentials:
             if not secret.get("refresh_token"):
                 raise OAuthFailed("the vendor gave no refresh token", "invalid_grant")
             target = token_target(row.oauth)
-            client = await self._clients.registered(target.issuer)
-            tokens = await refresh(self._http, target, client, secret["refresh_token"])
+            client = await self._clients.registered(row.account_id, row.connector, target)
+            tokens = await refresh(self._http, target, client, secret["refresh_token"], secret.get("values"))
         except OAuthFailed as failure:
             if failure.oauth_error == "invalid_grant":
                 return await self._grant_refused(row, must_change=must_change)
@@ -226,6 +239,7 @@ class Credentials:
     async def _store_refreshed(self, seen: Connection, secret: dict[str, Any], tokens: Tokens) -> None:
         now = self._clock.now_ms()
         renewed = {
+            **secret,
             "access_token": tokens.access_token,
             "refresh_token": tokens.refresh_token or secret["refresh_token"],
         }

@@ -33,9 +33,16 @@ class AuthorizationServer:
     revocation_endpoint: str | None
     auth_methods: tuple[str, ...]
     sends_iss: bool
+    takes_client_documents: bool
+    """Whether a client may be the address of its metadata (Client ID Metadata Documents)."""
+    signing_algs: tuple[str, ...]
+    device_endpoint: str | None
+    offers_offline_access: bool
+    listed: tuple[str, ...]
+    """All the issuers that the resource names."""
     resource: str
     scopes: tuple[str, ...]
-    """The scopes to ask for: the challenge's, else what the resource says it supports."""
+    """The challenge's, else what the resource says it supports."""
 
 
 async def discover(http: OAuthHttp, server_url: str) -> AuthorizationServer:
@@ -49,19 +56,21 @@ async def discover(http: OAuthHttp, server_url: str) -> AuthorizationServer:
     metadata = await server_metadata(http, issuer)
     if "S256" not in (metadata.get("code_challenge_methods_supported") or ()):
         raise DiscoveryFailed(f"{issuer} does not offer PKCE with S256")
-    scopes = _scopes(challenge.get("scope"), resource.get("scopes_supported"))
-    if "offline_access" in (metadata.get("scopes_supported") or ()) and "offline_access" not in scopes:
-        scopes = (*scopes, "offline_access")
     return AuthorizationServer(
         issuer=issuer,
         authorization_endpoint=http.check(_required(metadata, "authorization_endpoint", issuer)),
         token_endpoint=http.check(_required(metadata, "token_endpoint", issuer)),
         registration_endpoint=metadata.get("registration_endpoint"),
         revocation_endpoint=metadata.get("revocation_endpoint"),
+        takes_client_documents=metadata.get("client_id_metadata_document_supported") is True,
+        signing_algs=tuple(metadata.get("token_endpoint_auth_signing_alg_values_supported") or ()),
+        device_endpoint=metadata.get("device_authorization_endpoint"),
+        offers_offline_access="offline_access" in (metadata.get("scopes_supported") or ()),
+        listed=tuple(issuer for issuer in servers if isinstance(issuer, str)),
         auth_methods=tuple(metadata.get("token_endpoint_auth_methods_supported") or ("client_secret_basic",)),
         sends_iss=metadata.get("authorization_response_iss_parameter_supported") is True,
         resource=resource.get("resource") or server_url.rstrip("/"),
-        scopes=scopes,
+        scopes=_scopes(challenge.get("scope"), resource.get("scopes_supported")),
     )
 
 

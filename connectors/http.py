@@ -40,16 +40,21 @@ class OAuthHttp:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def get(self, url: str) -> Answer:
+    async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
         """Raises UpstreamFailed if there is no usable HTTP answer."""
-        return await self._send("GET", url, headers={"accept": "application/json"})
+        return await self._send("GET", url, headers={"accept": "application/json", **(headers or {})})
 
     async def post_form(
-        self, url: str, form: Mapping[str, str], *, auth: tuple[str, str] | None = None
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        auth: tuple[str, str] | None = None,
+        as_json: bool = False,
     ) -> Answer:
-        return await self._send(
-            "POST", url, headers={"accept": "application/json"}, data=dict(form), auth=auth
-        )
+        """``as_json``: some vendors want the fields so."""
+        body: dict[str, Any] = {"json": dict(form)} if as_json else {"data": dict(form)}
+        return await self._send("POST", url, headers={"accept": "application/json"}, auth=auth, **body)
 
     async def post_json(self, url: str, body: Any) -> Answer:
         headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}

@@ -38,9 +38,50 @@ class OAuthClient(SQLModel, table=True):
     created_at: int = Field(sa_column=big_int())
 
 
+class AccountOAuthClient(SQLModel, table=True):
+    """A client that an account registered by hand, for its connections alone. ``authority``: what it is bound
+    to (``connectors.token_target``); it is never used elsewhere, whatever the connector says later."""
+
+    __tablename__ = "account_oauth_client"
+    __table_args__ = (UniqueConstraint("account_id", "connector"),)
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    connector: str
+    authority: str
+    client_id: str
+    client_secret_id: str | None = None
+    auth_method: str
+    created_at: int = Field(sa_column=big_int())
+    updated_at: int = Field(sa_column=big_int())
+
+
+class OAuthSigningKey(SQLModel, table=True):
+    """This installation's key at authorization servers (``private_key_jwt``); there is one, or none yet."""
+
+    __tablename__ = "oauth_signing_key"
+
+    id: str = Field(primary_key=True)
+    secret_id: str
+    public_jwk: dict[str, Any] = Field(sa_column=json_column())
+    created_at: int = Field(sa_column=big_int())
+
+
+class ConnectVerification(SQLModel, table=True):
+    """The site that vouches for who an account's end users are, and the secret that it does so with."""
+
+    __tablename__ = "connect_verification"
+
+    account_id: str = Field(primary_key=True)
+    verify_url: str
+    secret_id: str
+    created_at: int = Field(sa_column=big_int())
+
+
 class ConnectSession(SQLModel, table=True):
     """A link for one end user to connect one account: single use, 15 minutes. Only hashes of its token,
-    its OAuth state and its browser's cookie are stored."""
+    its OAuth state and its browser's cookie are stored. ``poll_at``: when a device flow is
+    asked about next."""
 
     __tablename__ = "connect_session"
 
@@ -59,6 +100,9 @@ class ConnectSession(SQLModel, table=True):
     flow: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     verifier_secret_id: str | None = None
     connection_id: str | None = None
+    verify_url: str | None = None
+    verified_browser_sha256: str | None = None
+    poll_at: int | None = Field(default=None, sa_column=big_int(nullable=True, index=True))
     expires_at: int = Field(sa_column=big_int())
     created_at: int = Field(sa_column=big_int())
 
@@ -83,6 +127,7 @@ class Connection(SQLModel, table=True):
     oauth: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
     refresh_owner: str | None = None
     refresh_until: int = Field(default=0, sa_column=big_int())
+    account_name: str | None = None
     last_used_at: int | None = Field(default=None, sa_column=big_int(nullable=True))
     created_at: int = Field(sa_column=big_int())
     updated_at: int = Field(sa_column=big_int())

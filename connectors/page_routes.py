@@ -5,13 +5,15 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
 from connectors.brand import Brands
-from connectors.connect import ConnectSessions, FlowEnd, LinkUnusable
+from connectors.connect import ConnectSessions
+from connectors.connect_link import FlowEnd, LinkUnusable
 from connectors.languages import Language, choose_language
 from connectors.models import ConnectSession
 from connectors.pages import HEADERS, NOTICES, Outcome, Pages, Problems
@@ -22,7 +24,16 @@ COOKIE = "heddle_connect"
 LANGUAGE_COOKIE = "heddle_connect_lang"
 LANGUAGE_LIFETIME_S = 365 * 24 * 3600
 MAX_FORM_FIELDS = 50
-LINK_STATUS = {"unknown": 404, "used": 410, "expired": 410, "other_browser": 403}
+LINK_COOKIE = "heddle_link_"
+FLOW_LIFETIME_S = 3600
+LINK_STATUS = {
+    "unknown": 404,
+    "used": 410,
+    "expired": 410,
+    "other_browser": 403,
+    "other_person": 403,
+    "not_verified": 403,
+}
 STATIC = Path(__file__).parent / "static"
 SCRIPT_LIFETIME_S = 3600
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -60,7 +71,7 @@ def connect_pages(sessions: ConnectSessions, brands: Brands, *, secure_cookie: b
     @router.get("/ended/{session_id}")
     async def ended(session_id: str, request: Request) -> Response:
         try:
-            return await visits.ended(request, await sessions.ended(session_id), told=True)
+            return await visits.ended(request, await sessions.rows.ended(session_id), told=True)
         except LinkUnusable as unusable:
             return await visits.unusable(request, unusable)
 
@@ -74,18 +85,34 @@ def connect_pages(sessions: ConnectSessions, brands: Brands, *, secure_cookie: b
                 code=query.get("code"),
                 error=query.get("error"),
                 iss=query.get("iss"),
+                query=query,
             )
         except LinkUnusable as unusable:
             return await visits.unusable(request, unusable, switch=f"/connect/notice/{unusable.reason}")
         return await visits.ended(request, end)
 
+    @router.get("/verified/{session_id}")
+    async def verified(session_id: str, request: Request) -> Response:
+        query = request.query_params
+        try:
+            await sessions.verify(
+                session_id,
+                request.cookies.get(COOKIE),
+                challenge=query.get("challenge", ""),
+                end_user_id=query.get("end_user_id", ""),
+                signature=query.get("signature", ""),
+            )
+        except LinkUnusable as unusable:
+            return await visits.unusable(request, unusable, switch=f"/connect/notice/{unusable.reason}")
+        token = request.cookies.get(LINK_COOKIE + session_id, "")
+        return _see_other(f"/connect/{quote(token, safe='')}")
+
     @router.get("/{token}")
     async def show(token: str, request: Request) -> Response:
         try:
-            row, target = await sessions.look_up(token)
+            return await visits.opened(request, token)
         except LinkUnusable as unusable:
             return await visits.unusable(request, unusable)
-        return await visits.consent(request, row, target)
 
     @router.post("/{token}")
     async def act(token: str, request: Request) -> Response:
@@ -110,6 +137,18 @@ class _Visits:
         self._pages = pages
         self._secure = secure_cookie
 
+    async def opened(self, request: Request, token: str) -> Response:
+        """What the link asks, once the developer's site has vouched for the visitor where it is to. Raises
+        LinkUnusable."""
+        row, target = await self._sessions.look_up(token)
+        browser = request.cookies.get(COOKIE) or secrets.token_urlsafe(32)
+        if self._sessions.is_verified(row, browser):
+            return await self.consent(request, row, target)
+        response = _see_other(await self._sessions.verification_url(row, browser))
+        self._set_cookie(response, LINK_COOKIE + row.id, token, lifetime_s=FLOW_LIFETIME_S)
+        self._set_cookie(response, COOKIE, browser, lifetime_s=FLOW_LIFETIME_S)
+        return self._remembering(request, response)
+
     async def consent(
         self,
         request: Request,
@@ -131,7 +170,7 @@ class _Visits:
             values=values,
             status=status,
         )
-        self._set_cookie(response, COOKIE, browser, lifetime_s=3600)
+        self._set_cookie(response, COOKIE, browser, lifetime_s=FLOW_LIFETIME_S)
         return self._remembering(request, response)
 
     async def decided(
@@ -147,8 +186,8 @@ class _Visits:
         values = {name: value for name, value in form.items() if isinstance(value, str)}
         try:
             if target.auth == "api_key":
-                return await self.ended(request, await self._sessions.paste(row, target, values))
-            return _see_other(await self._sessions.authorize(row, target, browser))
+                return await self.ended(request, await self._sessions.paste(row, target, values, browser))
+            return _see_other(await self._sessions.authorize(row, target, browser, values))
         except HeddleError as refusal:
             return await self.consent(
                 request,
@@ -171,11 +210,18 @@ class _Visits:
             brand=await self._brands.of(row.account_id),
             status=502 if end.status == "failed" and not told else 200,
             detail=end.problem,
-            vendor=await self._sessions.vendor_of(row),
+            vendor=await self._vendor(row),
             outcome=outcome,
             switch=f"/connect/ended/{row.id}",
         )
         return self._remembering(request, response)
+
+    async def _vendor(self, row: ConnectSession) -> str:
+        """The vendor's name as people know it."""
+        try:
+            return (await self._sessions.registry.get(row.account_id, row.connector)).display_name
+        except HeddleError:
+            return row.connector
 
     async def unusable(self, request: Request, link: LinkUnusable, *, switch: str = "") -> Response:
         response = self._pages.notice(

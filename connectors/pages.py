@@ -37,6 +37,16 @@ NOTICES = {
         marked("This was started in another browser"),
         marked("For your safety, finish in the browser you began in, or ask for a new link."),
     ),
+    "other_person": (
+        marked("This link is for somebody else"),
+        marked(
+            "You are signed in as another person than the one this link was made for. Nothing was connected."
+        ),
+    ),
+    "not_verified": (
+        marked("We could not see who you are"),
+        marked("Open the link again where you got it, signed in there. Nothing was connected."),
+    ),
     "cancelled": (marked("Nothing was connected"), marked("You can close this page.")),
     "connected": (marked("Connected"), marked("You can close this page and go on where you were.")),
     "failed": (

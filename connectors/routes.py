@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query
 from connectors.connect import ConnectSessions
 from connectors.connections import Connections
 from connectors.credentials import Credential, Credentials
-from connectors.schemas import CreateSession, render_connection
+from connectors.device import DeviceFlows
+from connectors.schemas import CreateSession, render_connection, render_device_code, render_session
 from kit.caller import Standard
 from kit.errors import InvalidRequest
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
@@ -16,7 +17,10 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
 def connection_routes(
-    connections: Connections, credentials: Credentials, sessions: ConnectSessions
+    connections: Connections,
+    credentials: Credentials,
+    sessions: ConnectSessions,
+    devices: DeviceFlows,
 ) -> APIRouter:
     router = APIRouter(prefix="/v1/connections", tags=["connections"])
 
@@ -25,15 +29,27 @@ def connection_routes(
         end_user_id = caller.acting_for(body.end_user_id)
         if end_user_id is None:
             raise InvalidRequest("end_user_id: expected the end user who connects", param="end_user_id")
+        if body.flow == "device":
+            code = await devices.begin(
+                caller.account_id, body.connector, end_user_id, scopes=body.scopes, config=body.config
+            )
+            return render_device_code(code)
         link = await sessions.create(
             caller.account_id,
             body.connector,
             end_user_id,
             return_url=body.return_url,
             scopes=body.scopes,
+            verify_url=body.verify_url,
             opener_origin=body.opener_origin,
         )
         return {"id": link.id, "connect_url": link.connect_url, "expires_at": link.expires_at}
+
+    @router.get("/sessions/{session_id}")
+    async def get_session(session_id: str, caller: Standard) -> dict[str, Any]:
+        row = await sessions.rows.get(caller.account_id, session_id)
+        caller.must_see(f"connect session {session_id}", row.end_user_id)
+        return render_session(row)
 
     @router.get("")
     async def list_connections(

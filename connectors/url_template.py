@@ -36,6 +36,11 @@ def placeholders(text: str) -> frozenset[str]:
     return frozenset(PLACEHOLDER.findall(text))
 
 
+def filled_text(template: str, values: Mapping[str, str]) -> str:
+    """A text other than an address, with somebody's values; what nobody has given is empty."""
+    return PLACEHOLDER.sub(lambda found: values.get(found[1], ""), template)
+
+
 def template_faults(template: str, choices: Choices, *, plain_http: bool = False) -> Iterator[str]:
     """What is wrong with a template, each as what was expected.
 

@@ -18,10 +18,13 @@ from broker.result_policy import BadPolicy
 from broker.result_review import ResultReview
 from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
-from connectors.clients import OAuthClients
-from connectors.connect import ConnectSessions, Declined
+from connectors.client_routes import client_documents, client_routes, verification_routes
+from connectors.clients import CALLBACK_PATH, ConfiguredClient, OAuthClients
+from connectors.connect import ConnectSessions
+from connectors.connect_link import Declined
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
+from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.page_routes import connect_pages
 from connectors.registry import ConnectorRegistry
@@ -66,6 +69,7 @@ from gateway.inference.upstream import Upstream
 from gateway.jobs.jobs import Jobs
 from gateway.mcp_server.wiring import mcp_endpoint, mcp_routes
 from gateway.migrations import migrate
+from gateway.oauth_client_settings import configured_clients
 from gateway.ops.routes import ops_routes
 from gateway.responses.conversations import Conversations
 from gateway.responses.route import ResponsesRoute
@@ -137,13 +141,16 @@ class App:
         self._catalog = catalog
         public_url = settings.resolved_public_url
         self._oauth_http = http = OAuthHttp(policy)
-        registry = ConnectorRegistry(db, catalog)
-        clients = OAuthClients(db, vault, clock, http, f"{public_url}/connect/callback")
+        self._connectors = registry = ConnectorRegistry(db, catalog)
+        clients = OAuthClients(
+            db, vault, clock, http, f"{public_url}{CALLBACK_PATH}", _oauth_clients(settings)
+        )
         self.connections = Connections(db, vault, clock, http, clients)
         self.credentials = Credentials(db, clock, http, clients, registry, self.connections)
         self.connect_sessions = ConnectSessions(
             db, vault, clock, http, clients, registry, self.connections, public_url=public_url
         )
+        self.devices = DeviceFlows(db, vault, clock, http, registry, self.connect_sessions)
         self.broker = Broker(
             db=db,
             vault=vault,
@@ -273,6 +280,7 @@ class App:
         if self.embedder is not None:
             self.embedder.start()
         self.purger.start()
+        self.devices.start()
         return first
 
     def stop_streams(self, *, all_of_them: bool) -> None:
@@ -288,6 +296,7 @@ class App:
     async def close(self) -> None:
         """Hand running turns over, settle what is open, close everything; the reverse of ``start``."""
         self.stop_streams(all_of_them=True)
+        await self.devices.close()
         await self.purger.close()
         if self.embedder is not None:
             await self.embedder.close()
@@ -387,8 +396,11 @@ class App:
             builtin_routes(),
             dynamic_routes(self.broker),
             mcp_server_routes(self.broker, self._catalog),
+            connection_routes(self.connections, self.credentials, self.connect_sessions, self.devices),
+            client_routes(self._connectors, self.connect_sessions),
+            verification_routes(self.connect_sessions),
+            client_documents(self.connect_sessions.consents.clients),
             mcp_routes(self.mcp, self.settings),
-            connection_routes(self.connections, self.credentials, self.connect_sessions),
             connect_pages(
                 self.connect_sessions,
                 branding,
@@ -406,6 +418,13 @@ def _database(settings: Settings) -> Database:
         raise BadSettings(
             f"{SETTING}: {error}; use a Python whose sqlite3 can, or PostgreSQL, or leave the setting out"
         ) from None
+
+
+def _oauth_clients(settings: Settings) -> dict[str, ConfiguredClient]:
+    try:
+        return configured_clients(settings.oauth_clients)
+    except ValueError as error:
+        raise BadSettings(str(error)) from None
 
 
 def _review(settings: Settings) -> ResultReview:

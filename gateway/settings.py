@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from gateway.billing.stripe.settings import StripeSettings
+from gateway.oauth_client_settings import OAuthClientSettings
 from gateway.tool_results import ToolResultSettings
 from kit.outbound import OutboundPolicy, parse_networks
 
@@ -181,6 +182,7 @@ class Settings(BaseSettings):
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
     mcp_servers: dict[str, McpServerSettings] = Field(default_factory=dict)
+    oauth_clients: dict[str, OAuthClientSettings] = Field(default_factory=dict)
     tool_usd: dict[str, UsdPerCall] = Field(default_factory=dict)
     """What a call of a tool of ``mcp_servers`` costs: ``"server/tool"``, or ``"server/*"`` for the rest."""
     tool_results: ToolResultSettings = Field(default_factory=ToolResultSettings)

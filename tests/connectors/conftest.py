@@ -14,10 +14,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.catalog import Catalog
-from connectors.clients import OAuthClients
-from connectors.connect import ConnectLink, ConnectSessions
+from connectors.client_routes import client_documents, client_routes, verification_routes
+from connectors.clients import ConfiguredClient, OAuthClients
+from connectors.connect import ConnectSessions
+from connectors.connect_link import ConnectLink
 from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
+from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.page_routes import connect_pages
 from connectors.registry import ConnectorRegistry, register
@@ -74,6 +77,7 @@ class Desk:
     credentials: Credentials
     other: Credentials
     """The credentials as a second process leases them."""
+    devices: DeviceFlows
     branding: Branding
     connected: list[Connected] = field(default_factory=list)
 
@@ -102,7 +106,7 @@ class Desk:
         return await self.stack.enter_async_context(httpx.AsyncClient(timeout=20))
 
     async def api(self, caller: Caller) -> httpx.AsyncClient:
-        headers = {"x-caller": f"{caller.account_id},{caller.end_user_id or ''}"}
+        headers = {"x-caller": f"{caller.account_id},{caller.end_user_id or ''},{caller.scope}"}
         client = httpx.AsyncClient(base_url=self.url, headers=headers)
         return await self.stack.enter_async_context(client)
 
@@ -112,23 +116,48 @@ def _authenticated(app: FastAPI) -> ASGIApp:
         if scope["type"] == "http":
             given = dict(scope["headers"]).get(b"x-caller", b"").decode()
             if given:
-                account_id, _, end_user_id = given.partition(",")
-                scope["caller"] = Caller(account_id, "key", "standard", end_user_id or None)
+                account_id, end_user_id, key_scope = given.split(",")
+                scope["caller"] = Caller(account_id, "key", key_scope or "standard", end_user_id or None)
         await app(scope, receive, send)
 
     return door
 
 
 @pytest.fixture
-async def desk(db: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(db, tmp_path, clock) as opened:
+def vendor_files() -> dict[str, str]:
+    """The operator's own vendor files, by name; modules that need others override this."""
+    return {"pasted": PASTED}
+
+
+@pytest.fixture
+def configured() -> dict[str, ConfiguredClient]:
+    """The operator's own OAuth clients; modules that need some override this."""
+    return {}
+
+
+@pytest.fixture
+async def desk(
+    db: Database,
+    tmp_path: Path,
+    clock: ManualClock,
+    vendor_files: dict[str, str],
+    configured: dict[str, ConfiguredClient],
+) -> AsyncIterator[Desk]:
+    async with open_desk(db, tmp_path, clock, vendor_files, configured) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def open_desk(db: Database, folder: Path, clock: ManualClock) -> AsyncIterator[Desk]:
+async def open_desk(
+    db: Database,
+    folder: Path,
+    clock: ManualClock,
+    vendor_files: dict[str, str],
+    configured: dict[str, ConfiguredClient],
+) -> AsyncIterator[Desk]:
     (folder / "catalogue").mkdir()
-    (folder / "catalogue" / "pasted.toml").write_text(PASTED)
+    for name, text in vendor_files.items():
+        (folder / "catalogue" / f"{name}.toml").write_text(text)
     account = Account(id=ACCOUNT, name="Acme <Apps>", created_at=0)
     await db.write(lambda session: session.add(account.model_copy()))
     async with AsyncExitStack() as stack:
@@ -144,20 +173,26 @@ async def open_desk(db: Database, folder: Path, clock: ManualClock) -> AsyncIter
             return render_error(request, error)
 
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
-        clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback")
+        clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback", configured)
         connections = Connections(db, vault, clock, http, clients)
         credentials, other = (
             Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
         )
         sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
+        devices = DeviceFlows(db, vault, clock, http, registry, sessions)
         branding = Branding(db, clock, policy)
-        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other, branding)
+        desk = Desk(
+            db, clock, vault, connections, sessions, url, stack, credentials, other, devices, branding
+        )
 
         async def note(event: Connected) -> None:
             desk.connected.append(event)
 
         connections.on_connected(note)
-        app.include_router(connection_routes(connections, credentials, sessions))
+        app.include_router(connection_routes(connections, credentials, sessions, devices))
+        app.include_router(client_routes(registry, sessions))
+        app.include_router(verification_routes(sessions))
+        app.include_router(client_documents(clients))
         app.include_router(connect_pages(sessions, desk.branding, secure_cookie=False))
 
         yield desk

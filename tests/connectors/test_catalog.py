@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from connectors.catalog import SHIPPED, BadCatalogEntry, Catalog, CatalogEntry, check_folders
+from connectors.clients import ClientNeeded
 from gateway.cli import app
 from gateway.settings import BadSettings
-from kit.errors import InvalidRequest, NotFound
+from kit.errors import NotFound
 from tests.connectors.conftest import ACCOUNT, PASTED, Desk
 
 ENTRIES = {entry.slug: entry for entry in Catalog.load()}
@@ -99,13 +100,13 @@ def test_each_way_to_connect_asks_only_for_what_it_needs() -> None:
     assert ENTRIES["posthog"].fields_for("oauth")["properties"] == {}
 
 
-async def test_a_key_of_an_api_is_pasted_and_one_that_needs_plain_oauth2_is_refused(desk: Desk) -> None:
+async def test_a_key_of_an_api_is_pasted_and_one_that_needs_a_client_says_so(desk: Desk) -> None:
     row, target = await desk.sessions.look_up((await desk.link("trello")).connect_url.rpartition("/")[2])
     assert target.auth == "api_key" and set(target.config_schema["properties"]) == {"api_key", "token"}
     await desk.sessions.paste(row, target, {"api_key": "abc", "token": "def"})
     leased = await desk.credentials.lease(ACCOUNT, "trello", "ada")
     assert leased.headers == {"authorization": 'OAuth oauth_consumer_key="abc", oauth_token="def"'}
-    with pytest.raises(InvalidRequest, match="Google connects by oauth2, which is not served yet"):
+    with pytest.raises(ClientNeeded, match="Google takes only clients that were registered by hand"):
         await desk.link("google")
     with pytest.raises(NotFound):
         await desk.link("deepwiki")

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from connectors.discovery import DiscoveryFailed, discover, parse_challenge
+from connectors.grant import server_grant
 from connectors.http import OAuthHttp
 from gateway.loopback import served
 from kit.errors import UpstreamFailed
@@ -88,7 +89,9 @@ async def test_without_a_challenge_the_well_known_places_are_tried_path_first(ve
     }
     server = await look(vendor)
     assert server.issuer == issuer
-    assert server.scopes == ("s", "offline_access")
+    assert (server.scopes, server.offers_offline_access) == (("s",), True)
+    assert server_grant(server).scopes_for(None, ()) == ("s", "offline_access")
+    assert server_grant(server).scopes_for(["t"], ["s"]) == ("t", "s", "offline_access")
     assert vendor.asked[1:] == [
         "/.well-known/oauth-protected-resource/mcp",
         "/.well-known/oauth-protected-resource",

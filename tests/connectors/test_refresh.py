@@ -94,7 +94,7 @@ async def test_a_refresh_that_comes_late_never_replaces_a_newer_connection(desk:
         seen = (await session.exec(select(Connection))).one()
     await connect(await desk.browser(), (await desk.link()).connect_url)
     newest = await lease(desk)
-    from connectors.oauth import Tokens
+    from connectors.token_answer import Tokens
 
     await desk.credentials._store_refreshed(seen, {"refresh_token": "old"}, Tokens("late", "late"))
     assert (await lease(desk)).headers == newest.headers

@@ -13,6 +13,7 @@ from gateway.inference.dialects.registry import PROVIDER_DIALECTS
 from gateway.inference.media.passage import DEEPGRAM, ELEVENLABS
 from gateway.inference.models import ModelCatalog
 from gateway.inference.providers import configured_providers, known_provider_names
+from gateway.oauth_client_settings import configured_clients
 from gateway.settings import BadSettings, Settings, load_settings
 from kit.clock import ManualClock
 from kit.errors import NotFound, Unsupported
@@ -311,3 +312,20 @@ async def test_the_extra_model_is_listed_and_called(tmp_path: Path) -> None:
         )
     assert called.status_code == 503  # nobody listens there
     assert called.json()["error"]["code"] == "upstream_unreachable"
+
+
+def test_an_oauth_client_has_its_secret_from_a_variable_and_never_shows_it(tmp_path: Path) -> None:
+    text = '[oauth_clients.google]\nclient_id = "g"\nclient_secret_env = "GOOGLE_SECRET"\n'
+    text += '[oauth_clients."https://auth.example"]\nclient_id = "a"\nclient_secret = "canary-a"\n'
+    settings = load_settings(_file(tmp_path, text))
+    clients = configured_clients(settings.oauth_clients, {"GOOGLE_SECRET": "canary-g"})
+    assert clients["google"].client_secret == "canary-g"
+    assert clients["https://auth.example"].client_secret == "canary-a"
+    assert "canary" not in repr(settings) + repr(clients)
+    with pytest.raises(ValueError, match=r"oauth_clients.google: GOOGLE_SECRET is not set"):
+        configured_clients(settings.oauth_clients, {})
+
+
+def test_an_oauth_client_that_cannot_prove_itself_is_refused(tmp_path: Path) -> None:
+    text = '[oauth_clients.google]\nclient_id = "g"\ntoken_auth = "client_secret_basic"\n'
+    assert "needs client_secret or client_secret_env" in _refusal(_file(tmp_path, text))

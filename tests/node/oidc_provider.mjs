@@ -11,11 +11,12 @@ const issuer = `http://127.0.0.1:${port}`;
 const resource = process.env.RESOURCE;
 
 const provider = new Provider(issuer, {
-  clients: [],
+  clients: JSON.parse(process.env.CLIENTS ?? "[]"),
   features: {
     devInteractions: { enabled: false },
     registration: { enabled: true },
     revocation: { enabled: true },
+    deviceFlow: { enabled: true },
     introspection: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
       enabled: true,
@@ -25,11 +26,14 @@ const provider = new Provider(issuer, {
     },
   },
   scopes: ["openid", "offline_access", "notes"],
+  // Its own refuses loopback, where the tests publish their keys.
+  fetch: (url, { dispatcher: _guard, ...options }) => globalThis.fetch(url, options),
   extraTokenClaims: () => JSON.parse(process.env.CLAIMS ?? "{}"),
   pkce: { required: () => true },
   rotateRefreshToken: true,
   issueRefreshToken: async () => true,
   clientDefaults: { grant_types: ["authorization_code", "refresh_token"] },
+  clientAuthMethods: ["none", "client_secret_post", "client_secret_basic", "private_key_jwt"],
   cookies: { keys: ["test"] },
   findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },

@@ -1,13 +1,13 @@
 """How accounts look on the hosted pages; the page that waits for a popup's end
 
-Revision: 0023, after 0020
+Revision: 0023, after 0022
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0023"
-down_revision = "0020"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

@@ -14,7 +14,7 @@ from kit.clock import ManualClock
 from kit.db import Database
 from tests.chromium import FLAGS, executable
 from tests.connectors.browser.visit import Visit
-from tests.connectors.conftest import Desk, open_desk
+from tests.connectors.conftest import PASTED, Desk, open_desk
 from tests.schema import create_sqlite
 
 MakeVisit = Callable[..., Any]
@@ -34,7 +34,7 @@ async def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     url = f"sqlite:///{folder / 'heddle.db'}"
     create_sqlite(url)
     db = Database(url)
-    async with open_desk(db, folder, ManualClock()) as desk:
+    async with open_desk(db, folder, ManualClock(), {"pasted": PASTED}, {}) as desk:
         yield desk
     await db.close()
 
