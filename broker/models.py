@@ -74,7 +74,7 @@ class McpServer(SQLModel, table=True):
     @property
     def has_shared_tools(self) -> bool:
         """Whether the tools that are stored may be shown to every end user of the account."""
-        return self.auth_mode == "tenant" or self.shared_tools or self.tools_public
+        return self.auth_mode != "per_user" or self.shared_tools or self.tools_public
 
 
 class McpTool(SQLModel, table=True):

@@ -259,7 +259,7 @@ def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
     entry = catalog.get(body.catalog_slug)
     if entry is None:
         raise NotFound(f"the catalogue has no entry {body.catalog_slug}", param="catalog_slug")
-    if entry.auth == "none" and body.auth_mode == "per_user":
+    if entry.auth == "none" and body.auth_mode != "tenant":
         raise InvalidRequest(
             f"{entry.display_name} knows no users: expected auth_mode tenant", param="auth_mode"
         )
@@ -267,6 +267,12 @@ def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
         raise InvalidRequest(
             f"{entry.display_name} is an API, not an MCP server: expected a slug of GET /v1/mcp-catalog",
             param="catalog_slug",
+        )
+    if set(entry.auth_kinds) <= {"client_credentials", "oauth2"} and body.auth_mode == "tenant":
+        raise InvalidRequest(
+            f"{entry.display_name} takes {' or '.join(entry.auth_kinds)}, which tenant mode does not serve: "
+            "expected auth_mode per_user, or a server_url with auth_headers of your own",
+            param="auth_mode",
         )
     values = check_values(entry.fields_for("api_key"), body.config) if body.config is not None else {}
     if body.config is not None:

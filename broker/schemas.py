@@ -186,7 +186,7 @@ class CreateServer(ServerPolicy):
     name: str | None = None
     server_url: str | None = Field(default=None, max_length=2000)
     catalog_slug: str | None = Field(default=None, max_length=64)
-    auth_mode: Literal["tenant", "per_user"] = "tenant"
+    auth_mode: Literal["tenant", "per_user", "either"] = "tenant"
     config: dict[str, str] | None = None
 
     @field_validator("name")
@@ -206,7 +206,14 @@ class CreateServer(ServerPolicy):
             raise InvalidRequest("name: expected a name for the server", param="name")
         if self.auth_mode == "per_user" and (self.auth_headers or self.config):
             raise InvalidRequest(
-                "auth_headers and config are the developer's own credentials: expected auth_mode tenant",
+                "auth_headers and config are the developer's own credentials: "
+                "expected auth_mode tenant or either",
+                param="auth_headers",
+            )
+        if self.auth_mode == "either" and not (self.auth_headers or self.config):
+            raise InvalidRequest(
+                "auth_mode either needs your own credentials for those who have not connected: expected "
+                "auth_headers or config",
                 param="auth_headers",
             )
         return self

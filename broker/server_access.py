@@ -1,7 +1,7 @@
 """Asking an MCP server with the right credential: renewed after a 401, widened after a 403 for scopes."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from broker.calls import ToolScope
@@ -11,7 +11,7 @@ from broker.mcp_connection import McpTarget
 from broker.mcp_failures import InsufficientScope, McpCallFailed, Unauthorized
 from broker.mcp_listing import Listing
 from broker.models import McpServer
-from broker.server_store import PER_USER, TENANT, ServerStore
+from broker.server_store import EITHER, PER_USER, TENANT, ServerStore
 from connectors.credentials import ConnectionRequired, Credential, Credentials
 from kit.errors import HeddleError, UpstreamFailed
 
@@ -44,6 +44,9 @@ class ServerAccess:
         return (await self._bearer(server, scope)).credential
 
     async def list_live(self, server: McpServer, scope: ToolScope) -> Listing:
+        """The list that a scope sees; where end users need not connect, the developer's is everybody's."""
+        if server.auth_mode == EITHER:
+            scope = replace(scope, end_user_id=None)
         try:
             return await self.ask(server, scope, self._caller.list_tools)
         except McpCallFailed as failure:
@@ -69,7 +72,7 @@ class ServerAccess:
                 bearer = await self._renewed(server, scope, bearer)
                 return await ask(bearer.target)
         except Unauthorized:
-            raise _refused(server, scope) from None
+            raise _refused(server, scope, bearer) from None
         except InsufficientScope as refusal:
             raise await self._step_up(server, scope, bearer, refusal.scopes) from None
 
@@ -92,7 +95,12 @@ class ServerAccess:
         if server.auth_mode == TENANT or end_user_id is None:
             headers = await self._store.headers(server)
             return Bearer(self._target(server, "tenant", headers))
-        credential = await self._credentials.lease(server.account_id, connector_of(server), end_user_id)
+        try:
+            credential = await self._credentials.lease(server.account_id, connector_of(server), end_user_id)
+        except ConnectionRequired as need:
+            if server.auth_mode != EITHER or need.reason != "not_connected":
+                raise  # who has connected is never acted for with other rights
+            return Bearer(self._target(server, "tenant", await self._store.headers(server)))
         return self._as_user(server, credential)
 
     async def _renewed(self, server: McpServer, scope: ToolScope, refused: Bearer) -> Bearer:
@@ -130,9 +138,9 @@ def connector_of(server: McpServer) -> str:
     return server.catalog_slug or server.name
 
 
-def _refused(server: McpServer, scope: ToolScope) -> Exception:
+def _refused(server: McpServer, scope: ToolScope, refused: Bearer) -> Exception:
     """What a final 401 means."""
-    if server.auth_mode == PER_USER and scope.end_user_id is not None:
+    if refused.credential is not None and scope.end_user_id is not None:
         return ConnectionRequired(connector_of(server), scope.end_user_id, "expired")
     return UpstreamFailed(
         f"the MCP server {server.name} does not accept the configured credentials", code="mcp_unauthorized"

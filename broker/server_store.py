@@ -21,7 +21,9 @@ from kit.outbox import record_event
 from kit.writer import touch
 from vault.store import Vault
 
-TENANT, PER_USER = "tenant", "per_user"
+TENANT, PER_USER, EITHER = "tenant", "per_user", "either"
+"""Whose credentials a server gets: the developer's; each end user's; the end user's own if they have
+connected, else the developer's."""
 PURPOSE = "mcp_headers"
 
 
@@ -109,7 +111,7 @@ class ServerStore:
             if row.headers_secret_id is not None:
                 self._vault.forget(session, row.headers_secret_id)
             session.exec(delete(McpTool).where(col(McpTool.server_id) == row.id))
-            if row.auth_mode == PER_USER and row.catalog_slug is None:
+            if row.auth_mode != TENANT and row.catalog_slug is None:
                 unregister(session, account_id=row.account_id, name=row.name)
             session.delete(row)
             touch(session, row.account_id)
@@ -195,7 +197,7 @@ class ServerStore:
         session.add(server)
         session.flush()
         touch(session, account_id)
-        if new.auth_mode == PER_USER and new.catalog_slug is None:
+        if new.auth_mode != TENANT and new.catalog_slug is None:
             register(
                 session,
                 account_id=account_id,

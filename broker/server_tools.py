@@ -13,7 +13,7 @@ from broker.mcp_failures import Denied
 from broker.mcp_listing import Listing, SkippedTool
 from broker.models import McpServer, McpTool
 from broker.server_access import ServerAccess
-from broker.server_store import TENANT, ServerStore, ToolChanges, tool_row
+from broker.server_store import PER_USER, ServerStore, ToolChanges, tool_row
 from broker.tool_lists import ListKey, OwnLists, is_old
 from connectors.credentials import Credential
 from kit.clock import Clock
@@ -109,7 +109,7 @@ class ServerTools:
 
     async def _list_to_store(self, server: McpServer, scope: ToolScope) -> tuple[Listing, bool]:
         """A list, and whether it is the same for everybody: what is listed to anybody is."""
-        if server.auth_mode != TENANT and server.tools_public:
+        if server.auth_mode == PER_USER and server.tools_public:
             try:
                 return await self._access.list_without_credentials(server), True
             except Denied:
@@ -121,7 +121,7 @@ class ServerTools:
         now = self._clock.now_ms()
         assert server.discovered_at is not None
         due = server.id in self._changed or is_old(server.discovered_at, server.tools_ttl_ms, now)
-        needs_user = server.auth_mode != TENANT and scope.end_user_id is None
+        needs_user = server.auth_mode == PER_USER and scope.end_user_id is None
         if not due or needs_user or now - self._asked_at.get(server.id, -ASK_AGAIN_MS) < ASK_AGAIN_MS:
             return
         if len(self._asked_at) >= MAX_REMEMBERED:

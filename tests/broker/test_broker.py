@@ -242,6 +242,29 @@ async def test_without_an_end_user_a_per_user_tool_cannot_be_used(rig: Rig) -> N
         assert await shown(rig, user(None)) == []
 
 
+async def test_either_acts_as_the_end_user_who_connected_and_else_as_the_developer(rig: Rig) -> None:
+    async with notebook() as vendor:
+        url = f"{vendor.base_url}/mcp"
+        await rig.server("mine", url, auth_mode="per_user")
+        await rig.connect("mine", "developer", vendor_user="boss")
+        row = await rig.sessions.connections.find(ACME, "mine", "developer")
+        assert row is not None
+        token = (await rig.sessions.connections.open_secret(row))["access_token"]
+        headers = {"authorization": f"Bearer {token}"}
+        await rig.server("notes", url, auth_mode="either", headers=headers)
+
+        async def whose(end_user_id: str | None) -> str:
+            result = await rig.call("notes/list_notes", {}, user(end_user_id))
+            return str(result.content[0]["text"]).partition(" ")[0]
+
+        assert [await whose(None), await whose("u1")] == ["boss", "boss"]
+        await rig.connect("notes", "u1", vendor_user="ada")
+        assert [await whose("u1"), await whose("u2"), await whose(None)] == ["ada", "boss", "boss"]
+        vendor.revoke_user("ada")
+        # Whoever has connected is not acted for with the developer's rights when that has ended.
+        assert isinstance(await rig.ask("notes/list_notes", {}, user("u1")), NeedsConnection)
+
+
 async def test_the_whole_account_leaves_out_what_cannot_be_used(rig: Rig) -> None:
     await rig.webhook("weather", "https://example.com/hook")
     async with notebook() as vendor:

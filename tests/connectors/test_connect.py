@@ -195,3 +195,27 @@ async def test_bad_requests_for_a_link(desk: Desk) -> None:
         await desk.link("no-such")
     with pytest.raises(InvalidRequest, match="return_url"):
         await desk.link("pasted", return_url="javascript:alert(1)")
+
+
+async def test_of_two_tabs_the_newer_one_counts(desk: Desk) -> None:
+    """The older tab's state is forgotten: its answer connects nothing, and does not spoil the newer one's."""
+    await desk.vendor()
+    link, browser = await desk.link(), await desk.browser()
+    older = await press(browser, link.connect_url)
+    newer = await press(browser, link.connect_url)
+    late = await follow(browser, older)
+    assert (late.status_code, "does not work" in late.text) == (404, True)
+    assert "Connected" in (await follow(browser, newer)).text
+
+
+async def test_going_back_and_forth_ends_in_one_connection(desk: Desk) -> None:
+    """Back from the vendor to our page, on again, and back once more to the finished callback."""
+    await desk.vendor()
+    link, browser = await desk.link(), await desk.browser()
+    await press(browser, link.connect_url)
+    done = await follow(browser, await press(browser, link.connect_url))
+    assert "Connected" in done.text
+    again = await browser.get(str(done.request.url))
+    assert (again.status_code, "already used" in again.text) == (410, True)
+    assert (await browser.get(link.connect_url)).status_code == 410
+    assert len(desk.connected) == 1
