@@ -154,7 +154,10 @@ async def open_desk(
     clock: ManualClock,
     vendor_files: dict[str, str],
     configured: dict[str, ConfiguredClient],
+    *,
+    public_url: str | None = None,
 ) -> AsyncIterator[Desk]:
+    """``public_url``: of a front that hands on to the desk's own ``url``."""
     (folder / "catalogue").mkdir()
     for name, text in vendor_files.items():
         (folder / "catalogue" / f"{name}.toml").write_text(text)
@@ -173,12 +176,14 @@ async def open_desk(
             return render_error(request, error)
 
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
-        clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback", configured)
+        clients = OAuthClients(db, vault, clock, http, f"{public_url or url}/connect/callback", configured)
         connections = Connections(db, vault, clock, http, clients)
         credentials, other = (
             Credentials(db, clock, http, clients, registry, connections) for _process in range(2)
         )
-        sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
+        sessions = ConnectSessions(
+            db, vault, clock, http, clients, registry, connections, public_url=public_url or url
+        )
         devices = DeviceFlows(db, vault, clock, http, registry, sessions)
         branding = Branding(db, clock, policy)
         desk = Desk(

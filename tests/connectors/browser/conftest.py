@@ -1,20 +1,25 @@
 """One real Chromium, one desk and one vendor for all tests of a process; a fresh profile for each visit."""
 
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import oidc_provider_mock
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
+from werkzeug.serving import make_server
 
+from connectors.clients import ConfiguredClient
 from gateway.demo.oauth_mcp import NotebookVendor
 from kit.clock import ManualClock
 from kit.db import Database
 from tests.chromium import FLAGS, executable
 from tests.connectors.browser.visit import Visit
 from tests.connectors.conftest import PASTED, Desk, open_desk
+from tests.connectors.test_vendors import CLIENT_SECRET, PLAIN
 from tests.schema import create_sqlite
 
 MakeVisit = Callable[..., Any]
@@ -28,13 +33,28 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+@pytest.fixture(scope="package")
+def books() -> Iterator[str]:
+    """A vendor with plain OAuth 2, of another make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # it is served on loopback without TLS
+        server = make_server("127.0.0.1", 0, oidc_provider_mock.app(), threaded=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(10)
+
+
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+async def shared_desk(tmp_path_factory: pytest.TempPathFactory, books: str) -> AsyncIterator[Desk]:
     folder: Path = tmp_path_factory.mktemp("desk")
     url = f"sqlite:///{folder / 'heddle.db'}"
     create_sqlite(url)
     db = Database(url)
-    async with open_desk(db, folder, ManualClock(), {"pasted": PASTED}, {}) as desk:
+    files = {"pasted": PASTED, "books": PLAIN.format(slug="books", url=books, more="")}
+    registered = {"books": ConfiguredClient("operators", CLIENT_SECRET)}
+    async with open_desk(db, folder, ManualClock(), files, registered) as desk:
         yield desk
     await db.close()
 
@@ -45,7 +65,9 @@ async def vendor(shared_desk: Desk) -> NotebookVendor:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def visit(chromium: Browser, shared_desk: Desk, vendor: NotebookVendor) -> AsyncIterator[MakeVisit]:
+async def visit(
+    chromium: Browser, shared_desk: Desk, vendor: NotebookVendor, books: str
+) -> AsyncIterator[MakeVisit]:
     """Opens a browser profile. At the end, no visit may have asked for anything elsewhere."""
     async with AsyncExitStack() as stack:
         visits: list[Visit] = []
@@ -53,7 +75,8 @@ async def visit(chromium: Browser, shared_desk: Desk, vendor: NotebookVendor) ->
         async def open_visit(**options: Any) -> Visit:
             context = await chromium.new_context(**options)
             stack.push_async_callback(context.close)
-            visits.append(Visit(context, await context.new_page(), [shared_desk.url, vendor.base_url]))
+            home = [shared_desk.url, vendor.base_url, books]
+            visits.append(Visit(context, await context.new_page(), home, foreign=books))
             return visits[-1]
 
         yield open_visit

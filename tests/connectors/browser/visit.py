@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, Page, Request
 
 from tests.node_peers import node_modules
 
@@ -16,17 +16,23 @@ VIOLATIONS = """async () => (await axe.run(document, {resultTypes: ['violations'
 
 @dataclass
 class Visit:
-    """A browser profile with one tab. ``allowed``: the origins that pages may ask for."""
+    """A browser profile with one tab. ``allowed``: the origins that pages may ask for; what the pages at
+    ``foreign`` ask for is that vendor's own affair."""
 
     context: BrowserContext
     page: Page
     allowed: list[str]
+    foreign: str
     asked: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.context.on("request", lambda request: self.asked.append(request.url))
+        self.context.on("request", self._note)
         self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
+
+    def _note(self, request: Request) -> None:
+        if request.is_navigation_request() or not request.frame.url.startswith(self.foreign):
+            self.asked.append(request.url)
 
     def stayed_home(self) -> None:
         elsewhere = [url for url in self.asked if not url.startswith(tuple(self.allowed))]
