@@ -70,11 +70,8 @@ class ConnectSessions:
         verify_url: str | None = None,
         opener_origin: str | None = None,
     ) -> ConnectLink:
-        """A fresh link. ``opener_origin``: of the page that waits for a popup's end.
-
-        Raises NotFound for an unknown connector, InvalidRequest for a bad return_url or opener_origin, and
-        ClientNeeded where end users could not be sent to the vendor.
-        """
+        """A fresh link. Raises NotFound for an unknown connector, InvalidRequest for a bad return_url or
+        opener_origin, and ClientNeeded where end users could not be sent to the vendor."""
         if return_url is not None and urlsplit(return_url).scheme not in {"http", "https"}:
             raise InvalidRequest("return_url: expected an http(s) URL", param="return_url")
         target = await self.registry.get(account_id, connector)
