@@ -76,8 +76,7 @@ class ConnectSessions:
             raise InvalidRequest("return_url: expected an http(s) URL", param="return_url")
         target = await self.registry.get(account_id, connector)
         await self.consents.clients.must_have(account_id, target)
-        token = secrets.token_urlsafe(32)
-        now = self._clock.now_ms()
+        token, now = secrets.token_urlsafe(32), self._clock.now_ms()
         row = ConnectSession(
             id=new_id("cs"),
             account_id=account_id,
