@@ -40,17 +40,19 @@ def client_routes(registry: ConnectorRegistry, sessions: ConnectSessions) -> API
         if method.startswith("client_secret") and body.client_secret is None:
             raise InvalidRequest(f"token_auth {method} needs a client_secret", param="client_secret")
         identity = ClientIdentity(body.client_id, method, body.client_secret)
+        if method == "private_key_jwt":
+            await clients.keys.private(caller.account_id)  # published from now on
         row = await clients.store.put_account_client(
             caller.account_id, target.name, authority=authority, identity=identity
         )
-        return render_client(row)
+        return render_client(row, clients)
 
     @router.get("/{connector}")
     async def get_client(connector: str, caller: Admin) -> dict[str, Any]:
         row = await clients.store.account_row(caller.account_id, connector)
         if row is None:
             raise NotFound(f"there is no OAuth client of yours for {connector}", param="connector")
-        return render_client(row)
+        return render_client(row, clients)
 
     @router.delete("/{connector}")
     async def delete_client(connector: str, caller: Admin) -> dict[str, Any]:
@@ -99,10 +101,14 @@ def client_documents(clients: OAuthClients) -> APIRouter:
     async def keys() -> dict[str, Any]:
         return await clients.keys.public_set()
 
+    @router.get(KEYS_PATH + "/{account_id}")
+    async def account_keys(account_id: str) -> dict[str, Any]:
+        return await clients.keys.public_set_of(account_id)
+
     return router
 
 
-def render_client(row: AccountOAuthClient) -> dict[str, Any]:
+def render_client(row: AccountOAuthClient, clients: OAuthClients) -> dict[str, Any]:
     """A client as the wire shows it; never its secret."""
     return {
         "object": "oauth_client",
@@ -111,6 +117,9 @@ def render_client(row: AccountOAuthClient) -> dict[str, Any]:
         "client_id": row.client_id,
         "has_secret": row.client_secret_id is not None,
         "token_auth": row.auth_method,
+        "jwks_uri": f"{clients.documents.public_url}{KEYS_PATH}/{row.account_id}"
+        if row.auth_method == "private_key_jwt"
+        else None,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     }

@@ -81,7 +81,7 @@ class OAuthClients:
         """
         by_hand = await self._by_hand(account_id, target.name, grant)
         if by_hand is not None:
-            return await self._with_key(by_hand)
+            return await self._with_key(by_hand, account_id)
         if grant.server is None or target.manual_registration:
             raise self._needed(target)
         if grant.server.takes_client_documents and self.documents.usable:
@@ -99,7 +99,7 @@ class OAuthClients:
             raise OAuthFailed(f"our client at {target.issuer} is gone", "invalid_client")
         if target.client_id and found.client_id != target.client_id:
             raise OAuthFailed(f"our client at {target.issuer} is another one now", "invalid_grant")
-        return await self._with_key(found)
+        return await self._with_key(found, account_id)
 
     async def forget(self, target: TokenTarget) -> None:
         """The server does not know us: what we registered there ourselves is of no use any more."""
@@ -151,12 +151,16 @@ class OAuthClients:
         client_id = self.documents.client_id(signed=signed)
         if not signed:
             return ClientIdentity(client_id, "none", source=PLAIN_DOCUMENT)
-        return await self._with_key(ClientIdentity(client_id, "private_key_jwt", source=SIGNED_DOCUMENT))
+        identity = ClientIdentity(client_id, "private_key_jwt", source=SIGNED_DOCUMENT)
+        return replace(identity, signing_key=await self.keys.private())
 
-    async def _with_key(self, identity: ClientIdentity) -> ClientIdentity:
+    async def _with_key(self, identity: ClientIdentity, account_id: str) -> ClientIdentity:
+        """An account's own client signs with the account's own key."""
         if identity.auth_method != "private_key_jwt" or identity.signing_key is not None:
             return identity
-        return replace(identity, signing_key=await self.keys.private())
+        own = identity.source == ACCOUNT
+        key = await (self.keys.private(account_id) if own else self.keys.private())
+        return replace(identity, signing_key=key)
 
     async def _registered(self, server: AuthorizationServer) -> ClientIdentity:
         known = await self.store.registered(server.issuer)

@@ -57,7 +57,7 @@ class AccountOAuthClient(SQLModel, table=True):
 
 
 class OAuthSigningKey(SQLModel, table=True):
-    """This installation's key at authorization servers (``private_key_jwt``); there is one, or none yet."""
+    """A key at authorization servers (``private_key_jwt``); ``id``: whose, an account or the operator."""
 
     __tablename__ = "oauth_signing_key"
 

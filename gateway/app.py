@@ -378,7 +378,13 @@ class App:
                 Statements(usage_events, self._clock, markup=end_users.resale_markup), self._account_name
             ),
             model_routes(self.inference),
-            thread_routes(store, self.engine, reader, max_request_bytes=self.settings.max_request_bytes),
+            thread_routes(
+                store,
+                self.engine,
+                reader,
+                max_request_bytes=self.settings.max_request_bytes,
+                default_tools_mode=self.settings.default_tools_mode,
+            ),
             event_routes(self.engine, self.thread_changes),
             webhook_result_routes(
                 self.engine, self.broker, WebhookResults(self.db, self._clock, self.engine.actions)

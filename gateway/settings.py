@@ -164,6 +164,8 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_idempotent_answer_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    default_tools_mode: Literal["dynamic", "none"] = "dynamic"
+    """Of a turn that says neither ``tools`` nor ``tools_mode``."""
     store_responses: bool = False
     """Whether a response of ``POST /v1/responses`` is stored whose request does not say."""
     max_running_jobs: int = Field(default=16, ge=1, le=1000)

@@ -63,6 +63,7 @@ async def heddle(
 
         url = await stack.enter_async_context(served(build, lifespan=False))
         chosen = Settings(
+            default_tools_mode=settings.pop("default_tools_mode", "none"),
             database_url=database_url,
             data_dir=data_dir,
             public_url=url,

@@ -42,7 +42,12 @@ MAX_METADATA_FILTERS = 16
 
 
 def thread_routes(
-    store: ThreadStore, engine: TurnEngine, reader: TurnReader, *, max_request_bytes: int
+    store: ThreadStore,
+    engine: TurnEngine,
+    reader: TurnReader,
+    *,
+    max_request_bytes: int,
+    default_tools_mode: str,
 ) -> APIRouter:
     router = APIRouter(prefix="/v1/threads", tags=["threads"])
 
@@ -128,7 +133,8 @@ def thread_routes(
 
     @router.post("/{thread_id}/messages")
     async def post_message(thread_id: str, request: Request, caller: Standard) -> Response:
-        turn_request = parse_turn(await _json_object(request, max_request_bytes))
+        body = await _json_object(request, max_request_bytes)
+        turn_request = parse_turn(body, default_tools_mode=default_tools_mode)
         once: Once | None = request.scope.get("once")
         turn = await engine.begin(caller, thread_id, turn_request, once)
         headers = {"x-qlaud-thread-id": thread_id, "x-heddle-turn-id": turn.id}

@@ -75,8 +75,11 @@ class TurnRequest:
     """The calls of its answer are its caller's affair: the turn ends with them."""
 
 
-def parse_turn(body: Mapping[str, Any]) -> TurnRequest:
-    """Read the body of ``POST /v1/threads/{id}/messages``. Raises InvalidRequest."""
+def parse_turn(body: Mapping[str, Any], *, default_tools_mode: str = "none") -> TurnRequest:
+    """Read the body of ``POST /v1/threads/{id}/messages``. Raises InvalidRequest.
+
+    ``default_tools_mode``: of a turn that says neither ``tools`` nor ``tools_mode``.
+    """
     if body.get("messages") is not None:
         raise InvalidRequest(
             "messages: a thread loads its own history; send the new user turn as content", param="messages"
@@ -97,7 +100,7 @@ def parse_turn(body: Mapping[str, Any]) -> TurnRequest:
         content=_content(body.get("content")),
         params=params,
         context=parse_context(body.get("context")),
-        tools_mode=_mode(body.get("tools_mode"), tools),
+        tools_mode=_mode(body, tools, default_tools_mode),
         tools=tools,
         max_iterations=_count(body, "max_iterations", DEFAULT_MAX_ITERATIONS, 1, MAX_ITERATIONS),
         max_cost_nanos=_max_cost(body.get("max_cost_usd")),
@@ -113,8 +116,8 @@ def parse_turn(body: Mapping[str, Any]) -> TurnRequest:
     )
 
 
-def _mode(value: Any, tools: tuple[str, ...]) -> str:
-    mode = value or ("explicit" if tools else "none")
+def _mode(body: Mapping[str, Any], tools: tuple[str, ...], default: str) -> str:
+    mode = body.get("tools_mode") or (default if body.get("tools") is None else "explicit")
     if mode not in {"dynamic", "explicit", "tenant", "none"}:
         raise InvalidRequest("tools_mode: expected dynamic, explicit or tenant", param="tools_mode")
     return "none" if mode == "explicit" and not tools else str(mode)

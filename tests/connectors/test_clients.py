@@ -8,7 +8,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from connectors.client_auth import ASSERTION_TYPE, authenticated
+from connectors.client_auth import ASSERTION_TYPE, ClientIdentity, authenticated
 from connectors.clients import ClientNeeded, ConfiguredClient, OAuthClients
 from connectors.discovery import AuthorizationServer
 from connectors.grant import server_grant
@@ -127,3 +127,19 @@ async def test_one_signing_key_is_made_by_all_processes_together(
     one, two = clients(desk, http), OAuthClients(db, desk.vault, clock, http, "https://b.example/x")
     assert (await one.keys.private()).kid == (await two.keys.private()).kid
     assert (await one.keys.public_set()) == (await two.keys.public_set())
+
+
+async def test_an_account_cannot_sign_as_another_accounts_client(desk: Desk, http: OAuthHttp) -> None:
+    """Whoever names another account's client has another key than the one its issuer was told of."""
+    ours = clients(desk, http)
+    for account_id in ("acct_1", "acct_2"):
+        own = ClientIdentity("shared-name", "private_key_jwt")
+        await ours.store.put_account_client(account_id, "acme", authority=ISSUER, identity=own)
+    one, two = [
+        (await ours.identity(account_id, TARGET, server_grant(SERVER))).signing_key
+        for account_id in ("acct_1", "acct_2")
+    ]
+    assert one is not None and two is not None
+    assert len({one.private_pem, two.private_pem, (await ours.keys.private()).private_pem}) == 3
+    assert (await ours.keys.public_set_of("acct_1"))["keys"][0]["kid"] == one.kid
+    assert await ours.keys.public_set_of("acct_3") == {"keys": []}

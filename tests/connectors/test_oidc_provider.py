@@ -126,7 +126,7 @@ async def test_an_accounts_own_client_proves_itself_by_our_signing_key(
     signer: dict[str, Any] = {
         "client_id": "signer",
         "token_endpoint_auth_method": "private_key_jwt",
-        "jwks_uri": f"{desk.url}{KEYS_PATH}",
+        "jwks_uri": f"{desk.url}{KEYS_PATH}/{ACCOUNT}",
         "redirect_uris": [f"{desk.url}/connect/callback"],
     }
     await strict(desk, processes, [signer])
@@ -135,6 +135,7 @@ async def test_an_accounts_own_client_proves_itself_by_our_signing_key(
         "/v1/oauth-clients/strict", json={"client_id": "signer", "token_auth": "private_key_jwt"}
     )
     assert put.status_code == 200, put.text
+    assert put.json()["jwks_uri"] == signer["jwks_uri"]
     row = await connected(desk)
     assert token_target(row.oauth).client == "account"
     desk.clock.advance(seconds=3_600)

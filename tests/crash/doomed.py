@@ -107,4 +107,4 @@ def _serve(settings: dict[str, Any], crash_at: str, control: Connection, output:
         control.send(serving.url)
         threading.Thread(target=obey, daemon=True).start()
 
-    run_serve(Settings(**settings), on_ready=ready)
+    run_serve(Settings(**{"default_tools_mode": "none", **settings}), on_ready=ready)

@@ -42,7 +42,7 @@ async def test_what_both_delivered_is_paid_once(
     lost, told = events[f"{turn_id}:1"], events[f"{turn_id}:1:2"]
     assert len(events) == 2
     assert (lost.error_code, lost.estimated) == ("process_died", True)
-    assert 0 < lost.output_tokens < told.output_tokens
+    assert 0 < lost.output_tokens < 2 * told.output_tokens  # an estimate, of all or a part
     assert (turn.status, turn.cost_nanos) == ("completed", lost.cost_nanos + told.cost_nanos)
     assert messages == ["user", "assistant"]
     assert f"turn {turn_id} was taken over by another process" in caplog.text

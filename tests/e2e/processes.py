@@ -32,6 +32,7 @@ class HeddleProcess:
             **{name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")},
             "HEDDLE_PORT": str(self.port),
             "HEDDLE_DATA_DIR": str(folder / "data"),
+            "HEDDLE_DEFAULT_TOOLS_MODE": "none",
             "HEDDLE_BOOTSTRAP_ADMIN_KEY": ADMIN_KEY,
             "HEDDLE_ALLOW_PRIVATE_TARGETS": "loopback",
             **environment,

@@ -70,7 +70,14 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Run Heddle with these settings, before the simulated provider unless others are behind it; that runs
     ``with_sim`` beside them too, for test mode."""
-    chosen = Settings(**{"data_dir": data_dir, "bootstrap_admin_key": ADMIN_KEY, **settings})
+    chosen = Settings(
+        **{
+            "data_dir": data_dir,
+            "bootstrap_admin_key": ADMIN_KEY,
+            "default_tools_mode": "none",
+            **settings,
+        }
+    )
     if chosen.database_url is None:
         data_dir.mkdir(exist_ok=True)
         create_sqlite(chosen.resolved_database_url)

@@ -9,11 +9,12 @@ import httpx
 from broker.calls import ToolScope, ToolSelection
 from gateway.inference.estimate import family_of, tokens_in_window
 from tests.broker.dynamic.rig import KEY, manage, market
-from tests.serving import Served
+from tests.serving import Served, heddle
 from tests.threads.waiting.rig import Tools, act, ended, new_thread, post, webhooks
 from tests.tool_library import tools as library
 
 DYNAMIC = {"tools_mode": "dynamic"}
+NO_TOOLS: tuple[dict[str, Any], ...] = ({"tools": []}, {"tools_mode": "none"})
 META = ["qlaud_get_tool_schemas", "qlaud_manage_connections", "qlaud_multi_execute", "qlaud_search_tools"]
 MAX_TOKENS = 1_500
 FAMILIES = (
@@ -176,3 +177,17 @@ async def test_a_webhook_that_answers_later_cannot_be_waited_for_in_a_batch(sqli
         (result,) = call["output"]["results"]
         assert result["is_error"] and "answers later" in result["output"]["error"]
         assert call["dispatch"]["calls"][0]["status"] == "answers_later"
+
+
+async def test_a_turn_that_says_nothing_of_tools_finds_them_by_itself(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with heddle(sqlite_url, tmp_path, default_tools_mode="dynamic") as served:
+        user, _ = await served.mint(end_user_id="ada")
+        thread = await new_thread(user)
+        asked = 'use qlaud_search_tools {"intent":"create an issue in linear"}'
+        answer = await post(user, thread, asked)
+        (call,) = answer["tool_calls"]
+        assert "qlaud-mcp/linear" in [one["name"] for one in call["output"]["results"]]
+        for none in NO_TOOLS:
+            assert (await post(user, thread, asked, **none))["tool_calls"] == []

@@ -60,3 +60,16 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str, told: str) -
         parsed(**fields)
     assert (refusal.value.status, refusal.value.param) == (400, param)
     assert told in refusal.value.message
+
+
+def test_without_tools_a_turn_has_what_the_installation_says() -> None:
+    body = {"model": "sim-small", "content": "hi"}
+
+    def mode(**fields: Any) -> str:
+        return parse_turn({**body, **fields}, default_tools_mode="dynamic").tools_mode
+
+    assert mode() == mode(client_tools=[]) == "dynamic"
+    assert mode(tools=["a"]) == "explicit"
+    assert mode(tools=[]) == mode(tools_mode="none") == mode(tools_mode="explicit") == "none"
+    assert mode(tools_mode="tenant") == "tenant" and mode(tools=["a"], tools_mode="dynamic") == "dynamic"
+    assert parse_turn(body).tools_mode == "none"

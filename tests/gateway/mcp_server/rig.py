@@ -101,7 +101,7 @@ async def mall(database_url: str, folder: Path, **settings: Any) -> AsyncIterato
             ("toolbox", box.base_url, "tenant"),
             ("notes", f"{notebook_url}/mcp", "per_user"),
         ):
-            body = {"name": name, "server_url": url, "auth_mode": auth_mode}
+            body = {"name": name, "server_url": url, "auth_mode": auth_mode, "shared_tools": True}
             made = await admin.post("/v1/mcp-servers", json=body)
             assert made.status_code == 201, made.text
         yield Mall(shop_, box, vendor, admin, stack)
