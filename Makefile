@@ -47,6 +47,7 @@ check: $(DEV)
 
 # Compiled modules are kept whatever the environment says: the tests start many processes.
 test: check
+	$(BIN)/python -m tests.chromium
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 chaos: $(DEV)

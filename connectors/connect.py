@@ -19,6 +19,7 @@ from connectors.consent import Consent, Consents
 from connectors.http import OAuthHttp
 from connectors.issuers import expire_of_other_issuers, mixed_up
 from connectors.models import Connection, ConnectSession
+from connectors.opener import checked_origin
 from connectors.registry import ConnectorRegistry, ConnectorTarget
 from connectors.session_rows import SessionRows
 from connectors.verification import Verification
@@ -68,15 +69,15 @@ class ConnectSessions:
         return_url: str | None = None,
         scopes: list[str] | None = None,
         verify_url: str | None = None,
+        opener_origin: str | None = None,
     ) -> ConnectLink:
-        """A fresh link. Raises NotFound for an unknown connector, InvalidRequest for a bad return_url, and
-        ClientNeeded where end users could not be sent to the vendor."""
+        """A fresh link. Raises NotFound for an unknown connector, InvalidRequest for a bad return_url or
+        opener_origin, and ClientNeeded where end users could not be sent to the vendor."""
         if return_url is not None and urlsplit(return_url).scheme not in {"http", "https"}:
             raise InvalidRequest("return_url: expected an http(s) URL", param="return_url")
         target = await self.registry.get(account_id, connector)
         await self.consents.clients.must_have(account_id, target)
-        token = secrets.token_urlsafe(32)
-        now = self._clock.now_ms()
+        token, now = secrets.token_urlsafe(32), self._clock.now_ms()
         row = ConnectSession(
             id=new_id("cs"),
             account_id=account_id,
@@ -85,6 +86,7 @@ class ConnectSessions:
             label=label,
             return_url=return_url,
             scopes=scopes,
+            opener_origin=checked_origin(opener_origin) if opener_origin is not None else None,
             verify_url=await self.verification.url_for(account_id, verify_url),
             token_sha256=sha256(token),
             expires_at=now + LIFETIME_MS,

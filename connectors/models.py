@@ -91,6 +91,8 @@ class ConnectSession(SQLModel, table=True):
     end_user_id: str
     label: str = ""
     return_url: str | None = None
+    opener_origin: str | None = None
+    """Of the page that opened the link in a popup and is told how it ended."""
     scopes: list[str] | None = Field(default=None, sa_column=json_column(nullable=True))
     token_sha256: str = Field(unique=True)
     status: str = "open"

@@ -16,6 +16,7 @@ class CreateSession(RequestBody):
     label: str = Field(default="", max_length=100)
     """Tells several accounts of one end user at the same vendor apart."""
     return_url: str | None = Field(default=None, max_length=2000)
+    opener_origin: str | None = Field(default=None, max_length=300)
     scopes: list[str] | None = Field(default=None, max_length=100)
     flow: Literal["device"] | None = None
     config: dict[str, str] | None = None

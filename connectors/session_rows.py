@@ -4,9 +4,12 @@ from typing import Any
 
 from sqlmodel import Session, col, select, update
 
+from connectors.connect_link import FlowEnd, LinkUnusable
 from connectors.models import ConnectSession
 from kit.db import Database
 from kit.errors import NotFound
+
+ENDS = {"done": "connected", "cancelled": "cancelled", "failed": "failed"}
 
 
 class SessionRows:
@@ -23,6 +26,13 @@ class SessionRows:
         if row is None or row.account_id != account_id:
             raise NotFound(f"connect session {session_id} not found")
         return row
+
+    async def ended(self, session_id: str) -> FlowEnd:
+        """How a flow ended, to be shown again. Raises LinkUnusable if it has not ended."""
+        row = await self.by(ConnectSession.id == session_id)
+        if row is None or row.status not in ENDS:
+            raise LinkUnusable("unknown")
+        return FlowEnd(ENDS[row.status], row, row.connection_id)
 
     async def change(self, row: ConnectSession, before: set[str], **values: Any) -> bool:
         """Whether the session still had one of these statuses; only then it is changed."""

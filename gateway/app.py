@@ -26,10 +26,13 @@ from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
 from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
+from connectors.page_routes import connect_pages
 from connectors.registry import ConnectorRegistry
-from connectors.routes import connect_pages, connection_routes
+from connectors.routes import connection_routes
 from connectors.upkeep import ConnectionUpkeep
 from gateway.accounts.bootstrap import Bootstrapped, bootstrap
+from gateway.accounts.branding import Branding
+from gateway.accounts.branding_routes import branding_routes
 from gateway.accounts.end_user_routes import end_user_routes
 from gateway.accounts.end_users import EndUsers
 from gateway.accounts.keys import ApiKeys
@@ -365,10 +368,12 @@ class App:
         reader = TurnReader(self.db, self.engine.actions)
         usage_events = UsageEvents(self.db)
         end_users = EndUsers(self.db, self._clock)
+        branding = Branding(self.db, self._clock, self.settings.outbound_policy)
         return (
             ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
             key_routes(self.keys, self.twins, self._clock),
             end_user_routes(end_users),
+            branding_routes(branding),
             billing_routes(self.billing),
             stripe_routes(self.stripe),
             credit_routes(self.db, self.billing, operator_token=self.settings.operator_token),
@@ -408,7 +413,7 @@ class App:
             mcp_routes(self.mcp, self.settings),
             connect_pages(
                 self.connect_sessions,
-                self._account_name,
+                branding,
                 secure_cookie=self.settings.resolved_public_url.startswith("https:"),
             ),
         )

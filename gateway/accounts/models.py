@@ -47,6 +47,20 @@ class EndUser(SQLModel, table=True):
     updated_at: int = Field(sa_column=big_int())
 
 
+class AccountBranding(SQLModel, table=True):
+    """How a live account looks on the hosted pages; what is None is the usual. ``logo``: a PNG."""
+
+    __tablename__ = "account_branding"
+
+    account_id: str = Field(primary_key=True, foreign_key="account.id")
+    name: str | None = None
+    color: str | None = None
+    logo_url: str | None = None
+    logo: bytes | None = None
+    logo_sha256: str | None = Field(default=None, index=True)
+    updated_at: int = Field(sa_column=big_int())
+
+
 class ApiKey(SQLModel, table=True):
     """An API key. Only the SHA-256 of the secret is kept; ``prefix`` is what people may see of it."""
 

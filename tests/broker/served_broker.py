@@ -18,8 +18,9 @@ from connectors.connect import ConnectSessions
 from connectors.connections import Connections
 from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
+from connectors.page_routes import connect_pages
 from connectors.registry import ConnectorRegistry
-from connectors.routes import connect_pages
+from gateway.accounts.branding import Branding
 from gateway.loopback import served
 from kit.clock import SystemClock
 from kit.db import Database
@@ -99,10 +100,8 @@ async def bench_on(
             sqlite_db, vault, clock, http, clients, registry, connections, public_url=url
         )
 
-        async def account_name(_account_id: str) -> str:
-            return "Acme"
-
-        pages.include_router(connect_pages(sessions, account_name, secure_cookie=False))
+        branding = Branding(sqlite_db, clock, policy)
+        pages.include_router(connect_pages(sessions, branding, secure_cookie=False))
         broker = Broker(
             db=sqlite_db,
             vault=vault,

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
 from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
+from connectors.page_routes import connect_pages
 from connectors.registry import ConnectorRegistry, register
-from connectors.routes import connect_pages, connection_routes
+from connectors.routes import connection_routes
+from gateway.accounts.branding import Branding
 from gateway.accounts.models import Account
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.errors import render_error
@@ -76,6 +78,7 @@ class Desk:
     other: Credentials
     """The credentials as a second process leases them."""
     devices: DeviceFlows
+    branding: Branding
     connected: list[Connected] = field(default_factory=list)
 
     async def vendor(self, name: str = "notebook") -> NotebookVendor:
@@ -140,15 +143,32 @@ async def desk(
     vendor_files: dict[str, str],
     configured: dict[str, ConfiguredClient],
 ) -> AsyncIterator[Desk]:
-    (tmp_path / "catalogue").mkdir()
+    async with open_desk(db, tmp_path, clock, vendor_files, configured) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_desk(
+    db: Database,
+    folder: Path,
+    clock: ManualClock,
+    vendor_files: dict[str, str],
+    configured: dict[str, ConfiguredClient],
+    *,
+    public_url: str | None = None,
+) -> AsyncIterator[Desk]:
+    """``public_url``: of a front that hands on to the desk's own ``url``."""
+    (folder / "catalogue").mkdir()
     for name, text in vendor_files.items():
-        (tmp_path / "catalogue" / f"{name}.toml").write_text(text)
-    await db.write(lambda session: session.add(Account(id=ACCOUNT, name=ACCOUNT, created_at=0)))
+        (folder / "catalogue" / f"{name}.toml").write_text(text)
+    account = Account(id=ACCOUNT, name="Acme <Apps>", created_at=0)
+    await db.write(lambda session: session.add(account.model_copy()))
     async with AsyncExitStack() as stack:
-        http = OAuthHttp(OutboundPolicy(parse_networks("loopback")))
+        policy = OutboundPolicy(parse_networks("loopback"))
+        http = OAuthHttp(policy)
         stack.push_async_callback(http.close)
         vault = Vault(db, KeyRing.parse(f"v1:{base64.b64encode(bytes(32)).decode()}"), clock)
-        registry = ConnectorRegistry(db, Catalog.load(tmp_path / "catalogue"))
+        registry = ConnectorRegistry(db, Catalog.load(folder / "catalogue"))
         app = FastAPI()
 
         @app.exception_handler(HeddleError)
@@ -156,17 +176,19 @@ async def desk(
             return render_error(request, error)
 
         url = await stack.enter_async_context(served(lambda _: _authenticated(app)))
-        clients = OAuthClients(db, vault, clock, http, f"{url}/connect/callback", configured)
+        clients = OAuthClients(db, vault, clock, http, f"{public_url or url}/connect/callback", configured)
         connections = Connections(db, vault, clock, http, clients)
         credentials = Credentials(db, clock, http, clients, registry, connections)
         elsewhere = Connections(db, vault, clock, http, clients)
         other = Credentials(db, clock, http, clients, registry, elsewhere)
-        sessions = ConnectSessions(db, vault, clock, http, clients, registry, connections, public_url=url)
+        sessions = ConnectSessions(
+            db, vault, clock, http, clients, registry, connections, public_url=public_url or url
+        )
         devices = DeviceFlows(db, vault, clock, http, registry, sessions)
-        desk = Desk(db, clock, vault, connections, sessions, url, stack, credentials, other, devices)
-
-        async def account_name(_account_id: str) -> str:
-            return "Acme <Apps>"
+        branding = Branding(db, clock, policy)
+        desk = Desk(
+            db, clock, vault, connections, sessions, url, stack, credentials, other, devices, branding
+        )
 
         async def note(event: Connected) -> None:
             desk.connected.append(event)
@@ -176,6 +198,6 @@ async def desk(
         app.include_router(client_routes(registry, sessions))
         app.include_router(verification_routes(sessions))
         app.include_router(client_documents(clients))
-        app.include_router(connect_pages(sessions, account_name, secure_cookie=False))
+        app.include_router(connect_pages(sessions, desk.branding, secure_cookie=False))
 
         yield desk

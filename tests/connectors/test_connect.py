@@ -175,8 +175,8 @@ async def test_a_pasted_key_is_checked_and_then_used(desk: Desk) -> None:
     for fields, complaint in (
         ({}, "Secret key is needed"),
         ({"key": "nope"}, "does not look right"),
-        ({"key": "sk-1\r\nx-evil: 1"}, "characters that a key cannot have"),
-        ({"key": "sk-" + "x" * 5000}, "too long"),
+        ({"key": "sk-1\r\nx-evil: 1"}, "does not look right"),
+        ({"key": "sk-" + "x" * 5000}, "does not look right"),
     ):
         refused = await press(browser, link.connect_url, **fields)
         assert refused.status_code == 400
