@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -46,7 +47,7 @@ class Catalog:
         """Read the shipped entries and the operator's. Raises BadCatalogEntry."""
         entries: dict[str, CatalogEntry] = {}
         for folder in filter(None, (SHIPPED, extra_dir)):
-            found, problems = _read_folder(folder)
+            found, problems = _shipped() if folder == SHIPPED else _read_folder(folder)
             if problems:
                 more = f" (and {len(problems) - 1} more: see heddle catalog check)" if problems[1:] else ""
                 raise BadCatalogEntry(f"{problems[0]}{more}")
@@ -58,6 +59,12 @@ class Catalog:
 
     def __iter__(self) -> Iterator[CatalogEntry]:
         return iter(self._entries.values())
+
+
+@cache
+def _shipped() -> tuple[dict[str, CatalogEntry], list[CatalogProblem]]:
+    """Read once in a process: the files come with the code."""
+    return _read_folder(SHIPPED)
 
 
 def check_folders(folders: Iterable[Path]) -> tuple[int, list[CatalogProblem]]:

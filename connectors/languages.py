@@ -2,6 +2,7 @@
 
 import gettext
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def marked(text: str) -> str:
     return text
 
 
+@cache
 def load_catalogue(code: str) -> gettext.NullTranslations:
     """The translations of one language, compiled from its ``.po`` file."""
     if code == SOURCE:

@@ -162,7 +162,8 @@ async def open_desk(
     for name, text in vendor_files.items():
         (folder / "catalogue" / f"{name}.toml").write_text(text)
     account = Account(id=ACCOUNT, name="Acme <Apps>", created_at=0)
-    await db.write(lambda session: session.add(account.model_copy()))
+    second = Account(id="acct_2", name="Other", created_at=0)
+    await db.write(lambda session: session.add_all([account.model_copy(), second.model_copy()]))
     async with AsyncExitStack() as stack:
         policy = OutboundPolicy(parse_networks("loopback"))
         http = OAuthHttp(policy)
