@@ -32,6 +32,9 @@ class Side:
     """Texts that nobody of the other mode may ever read."""
 
 
+OF_ONES_OWN = ("/v1/end-users", "/v1/oauth-clients")
+
+
 async def furnish(heddle: Served, client: httpx.AsyncClient, mode: str) -> Side:
     user = f"user_of_{mode}"
     key = (await client.post("/v1/keys", json={"name": f"key of {mode}", "end_user_id": user})).json()
@@ -61,6 +64,9 @@ async def furnish(heddle: Served, client: httpx.AsyncClient, mode: str) -> Side:
         "tool_id": tool["id"],
         "server_id": "mcp_0",
         "connection_id": "conn_0",
+        "session_id": "cs_0",
+        "connector": "slack_0",
+        "call": "call_0",
         "checkout_id": "chk_0",
     }
     own = [value for value in ids.values() if not value.endswith("_0")]
@@ -93,7 +99,7 @@ async def test_no_route_shows_anything_of_the_other_mode(served_heddle: Served) 
 async def walk(path: str, method: str, one: Side, other: Side) -> None:
     """Ask with the other's ids: there is nothing by them. Ask for lists: nothing of the other is in them."""
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    if (not names and method != "get") or (path.startswith("/v1/end-users") and method == "put"):
+    if (not names and method != "get") or (path.startswith(OF_ONES_OWN) and method == "put"):
         return  # these make something of one's own
     url = path.format(**other.ids)
     body = (
@@ -101,7 +107,7 @@ async def walk(path: str, method: str, one: Side, other: Side) -> None:
         if method != "get"
         else None
     )
-    answer = await one.client.request(method, url, json=body, params={"q": "hi"})
+    answer = await one.client.request(method, url, json=body, params={"q": "hi", "uri": "ui://x"})
     for text in other.secrets:  # what was asked for by name may be repeated
         assert text in url or text not in answer.text, (method, path)
     if path.startswith("/v1/end-users/"):
