@@ -4,21 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 from sqlmodel import select
 from starlette.types import ASGIApp
 
 from broker.broker import Broker
-from broker.builtins.routes import builtin_routes
-from broker.dynamic.routes import dynamic_routes
 from broker.endpoints import EndpointLimits
 from broker.mcp_stdio import StdioServer
 from broker.result_policy import BadPolicy
 from broker.result_review import ResultReview
-from broker.routes import mcp_server_routes, tool_routes
 from connectors.catalog import BadCatalogEntry, Catalog
-from connectors.client_routes import client_documents, client_routes, verification_routes
 from connectors.clients import CALLBACK_PATH, ConfiguredClient, OAuthClients
 from connectors.connect import ConnectSessions
 from connectors.connect_link import Declined
@@ -26,41 +21,30 @@ from connectors.connections import Connected, Connections
 from connectors.credentials import Credentials
 from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
-from connectors.page_routes import connect_pages
 from connectors.registry import ConnectorRegistry
-from connectors.routes import connection_routes
 from connectors.upkeep import ConnectionUpkeep
 from gateway.accounts.bootstrap import Bootstrapped, bootstrap
-from gateway.accounts.branding import Branding
-from gateway.accounts.branding_routes import branding_routes
-from gateway.accounts.end_user_routes import end_user_routes
-from gateway.accounts.end_users import EndUsers
 from gateway.accounts.keys import ApiKeys
-from gateway.accounts.models import Account
-from gateway.accounts.routes import key_routes
 from gateway.accounts.terms import AccountTerms
 from gateway.accounts.twins import Twins
 from gateway.api import api_of, post_paths
 from gateway.billing.billing import Billing
-from gateway.billing.credits import credit_routes
 from gateway.billing.free_funds import FreeFunds
-from gateway.billing.routes import billing_routes
-from gateway.billing.stripe.routes import stripe_routes
 from gateway.billing.stripe.stripe_billing import StripeBilling
 from gateway.billing.tool_meter import ToolMeter, ToolPrices
 from gateway.body_limit import BodyLimit
+from gateway.control_plane import control_plane
 from gateway.cors import CrossOrigin
 from gateway.front_door import FrontDoor
+from gateway.hot_routes import inference_routes, responses_route
 from gateway.idempotency.idempotency import Idempotency
-from gateway.inference.count_tokens import COUNT_TOKENS_PATH, CountTokensRoute
-from gateway.inference.dialects.registry import CLIENT_PATHS, OPENAI_RESPONSES, RESPONSES_PATH
+from gateway.inference.count_tokens import COUNT_TOKENS_PATH
+from gateway.inference.dialects.registry import RESPONSES_PATH
 from gateway.inference.inference import Inference
-from gateway.inference.media.routes import TRANSCRIPTIONS_PATH, media_routes
+from gateway.inference.media.routes import TRANSCRIPTIONS_PATH
 from gateway.inference.metrics import InferenceMetrics
 from gateway.inference.models import load_price_list
 from gateway.inference.providers import Provider
-from gateway.inference.route import InferenceRoute
-from gateway.inference.routes import model_routes
 from gateway.inference.routing import Router
 from gateway.inference.search_embeddings import SETTING, SearchEmbeddings, ToolSearchEmbeddings
 from gateway.inference.stand_ins import build_catalogs
@@ -68,43 +52,26 @@ from gateway.inference.tool_images import ToolImages
 from gateway.inference.turn_model import TurnModel
 from gateway.inference.upstream import Upstream
 from gateway.jobs.jobs import Jobs
-from gateway.mcp_server.wiring import mcp_endpoint, mcp_routes
+from gateway.mcp_server.wiring import mcp_endpoint
 from gateway.migrations import migrate
 from gateway.oauth_client_settings import configured_clients
-from gateway.ops.routes import ops_routes
-from gateway.responses.conversations import Conversations
-from gateway.responses.route import ResponsesRoute
-from gateway.responses.routes import conversation_routes, response_routes
 from gateway.responses.rows import ResponseRows
 from gateway.responses.stored import StoredResponses
 from gateway.settings import BadSettings, Settings
-from gateway.statements.routes import statement_routes
-from gateway.statements.statements import Statements
-from gateway.usage.events import UsageEvents
-from gateway.usage.reports import UsageReports
 from gateway.usage.roller import Roller
-from gateway.usage.routes import usage_routes
 from gateway.vault_keys import load_keys
 from kit.clock import Clock, SystemClock
 from kit.db import Database
 from kit.money import nanos_from_usd
 from kit.sqlite_vectors import NoVectorFunctions
 from threads.change_stream import ThreadChanges
-from threads.copy_routes import copy_routes
 from threads.embedder import Embedder
-from threads.event_routes import event_routes
 from threads.fork import Forks
 from threads.purge import Purger
-from threads.reading import TurnReader
-from threads.routes import thread_routes
-from threads.search import Search
 from threads.search_index import SearchFiller
-from threads.search_routes import search_routes
 from threads.store import ThreadStore
-from threads.transfer import Transfer
 from threads.turn import TurnEngine
 from threads.vector_schema import VectorsUnavailable, switch_off, switch_on
-from threads.webhook_results import WebhookResults, webhook_result_routes
 from vault.models import Secret
 from vault.store import Vault, WrongKeys
 
@@ -124,7 +91,7 @@ class App:
     ) -> None:
         self.settings = settings
         self.db = db
-        self._clock = clock
+        self.clock = clock
         policy = settings.outbound_policy
 
         self.keys = ApiKeys(db, clock, key_prefix=settings.key_prefix)
@@ -133,16 +100,16 @@ class App:
         self.roller = Roller(db, clock)
         terms = AccountTerms(db, clock, usual_markup=settings.markup)
 
-        self._upstream = Upstream()
+        self.upstream = Upstream()
         self.metrics = CollectorRegistry()
-        router = Router(self._upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
+        router = Router(self.upstream, InferenceMetrics(self.metrics), max_tries=settings.max_tries)
         catalogs = build_catalogs(settings, providers, sim_url, clock)
         self.inference = Inference(catalogs, self.billing, router, terms)
 
-        self._catalog = catalog
+        self.catalog = catalog
         public_url = settings.resolved_public_url
         self._oauth_http = http = OAuthHttp(policy)
-        self._connectors = registry = ConnectorRegistry(db, catalog)
+        self.connectors = registry = ConnectorRegistry(db, catalog)
         clients = OAuthClients(
             db, vault, clock, http, f"{public_url}{CALLBACK_PATH}", _oauth_clients(settings)
         )
@@ -183,12 +150,12 @@ class App:
         self.billing.on_credited(lambda _account_id: self.engine.funds.money_came())
         self.thread_changes = ThreadChanges(db)
         self.search_filler = SearchFiller(db)
-        self._search_model = SearchEmbeddings.configured(settings, self.inference)
+        self.search_model = SearchEmbeddings.configured(settings, self.inference)
         self.embedder = None
-        if self._search_model is not None:
-            self.embedder = Embedder(db, clock, self._search_model)
+        if self.search_model is not None:
+            self.embedder = Embedder(db, clock, self.search_model)
             self.billing.on_credited(self.embedder.money_came)
-            self.broker.dynamic.embed_with(ToolSearchEmbeddings(self._search_model))
+            self.broker.dynamic.embed_with(ToolSearchEmbeddings(self.search_model))
         self.purger = Purger(db, clock, keep_h=settings.keep_deleted_threads_h)
         self.idempotency = Idempotency(
             db,
@@ -198,21 +165,24 @@ class App:
             max_request_bytes=settings.max_request_bytes,
             larger_requests={TRANSCRIPTIONS_PATH: settings.max_upload_bytes},
         )
-        self._threads = ThreadStore(db, clock, self.engine.endings)
+        self.threads = ThreadStore(db, clock, self.engine.endings)
         self.responses = StoredResponses(
-            ResponseRows(db, clock), self._threads, Forks(db, clock), self.engine, self.inference, clock
+            ResponseRows(db, clock), self.threads, Forks(db, clock), self.engine, self.inference, clock
         )
-        self._hot_routes = self._inference_routes()
-        in_background = {**self._hot_routes}
-        self._hot_routes[RESPONSES_PATH] = self._responses_route()
+        hot_routes = inference_routes(self.inference, self.upstream, settings)
+        in_background = {**hot_routes}
+        hot_routes[RESPONSES_PATH] = responses_route(self.responses, self.inference, settings)
         for path in (TRANSCRIPTIONS_PATH, COUNT_TOKENS_PATH):  # a form, and what costs nothing
             del in_background[path]
         self.jobs = Jobs(db, vault, clock, self.keys, in_background, settings)
         self.connections.on_connected(self._resume_turns)
         self.connect_sessions.on_declined(self._tell_turns)
-        self.post_paths: frozenset[str]
+        routers = control_plane(self)
+        self.post_paths = frozenset({*hot_routes, *post_paths(routers)})
         """The routes that may spend are among these; a test holds them to it."""
-        self.asgi = self._front()
+        bounded = BodyLimit(api_of(routers), max_bytes=settings.max_request_bytes)
+        door = FrontDoor(bounded, self.keys, self.idempotency, hot_routes=hot_routes)
+        self.asgi: ASGIApp = CrossOrigin(door, origins=settings.allowed_origins)
 
     @classmethod
     async def open(
@@ -249,22 +219,22 @@ class App:
 
     async def _prepare_search(self) -> None:
         """Raises BadSettings."""
-        if self._search_model is None:
+        if self.search_model is None:
             await switch_off(self.db)
             return
         try:
-            await switch_on(self.db, self._search_model.space)
+            await switch_on(self.db, self.search_model.space)
         except VectorsUnavailable as error:
             raise BadSettings(f"{SETTING}: {error}") from None
 
     async def start(self) -> Bootstrapped:
         """Start the background work; make sure there is an account. Turns that were cut off go on."""
         await asyncio.to_thread(load_price_list)
-        await self._upstream.start()
+        await self.upstream.start()
         await self.billing.start()
         first = await bootstrap(
             self.db,
-            self._clock,
+            self.clock,
             self.keys,
             self.billing,
             admin_key=self.settings.bootstrap_admin_key,
@@ -316,7 +286,7 @@ class App:
         await self.idempotency.close()
         await self.roller.close()
         await self.billing.close()
-        await self._upstream.close()
+        await self.upstream.close()
         await self.db.close()
 
     async def _resume_turns(self, connected: Connected) -> None:
@@ -324,99 +294,6 @@ class App:
 
     async def _tell_turns(self, declined: Declined) -> None:
         await self.engine.declined(declined.account_id, declined.connector, declined.end_user_id)
-
-    async def _account_name(self, account_id: str) -> str:
-        async with self.db.session() as session:
-            account = await session.get(Account, account_id)
-        return account.name if account is not None else "an application"
-
-    # --- HTTP -------------------------------------------------------------------------------------
-
-    def _inference_routes(self) -> dict[str, ASGIApp]:
-        settings = self.settings
-        limit = settings.max_request_bytes
-        hot_routes: dict[str, ASGIApp] = {
-            path: InferenceRoute(self.inference, dialect, max_request_bytes=limit)
-            for path, dialect in CLIENT_PATHS.items()
-        }
-        hot_routes |= media_routes(
-            self.inference, max_request_bytes=limit, max_upload_bytes=settings.max_upload_bytes
-        )
-        hot_routes[COUNT_TOKENS_PATH] = CountTokensRoute(
-            self.inference, self._upstream, max_request_bytes=limit
-        )
-        return hot_routes
-
-    def _responses_route(self) -> ASGIApp:
-        settings = self.settings
-        limit = settings.max_request_bytes
-        passing = InferenceRoute(self.inference, OPENAI_RESPONSES, max_request_bytes=limit)
-        return ResponsesRoute(
-            self.responses, passing, max_request_bytes=limit, by_default=settings.store_responses
-        )
-
-    def _front(self) -> ASGIApp:
-        settings = self.settings
-        routers = self._control_plane()
-        self.post_paths = frozenset({*self._hot_routes, *post_paths(routers)})
-        control_plane = BodyLimit(api_of(routers), max_bytes=settings.max_request_bytes)
-        door = FrontDoor(control_plane, self.keys, self.idempotency, hot_routes=self._hot_routes)
-        return CrossOrigin(door, origins=settings.allowed_origins)
-
-    def _control_plane(self) -> tuple[APIRouter, ...]:
-        store = self._threads
-        reader = TurnReader(self.db, self.engine.actions)
-        usage_events = UsageEvents(self.db)
-        end_users = EndUsers(self.db, self._clock)
-        branding = Branding(self.db, self._clock, self.settings.outbound_policy)
-        return (
-            ops_routes(self.db, self.metrics, metrics_token=self.settings.metrics_token),
-            key_routes(self.keys, self.twins, self._clock),
-            end_user_routes(end_users),
-            branding_routes(branding),
-            billing_routes(self.billing),
-            stripe_routes(self.stripe),
-            credit_routes(self.db, self.billing, operator_token=self.settings.operator_token),
-            usage_routes(UsageReports(self.db), usage_events, self.keys, self._clock),
-            statement_routes(
-                Statements(usage_events, self._clock, markup=end_users.resale_markup), self._account_name
-            ),
-            model_routes(self.inference),
-            thread_routes(
-                store,
-                self.engine,
-                reader,
-                max_request_bytes=self.settings.max_request_bytes,
-                default_tools_mode=self.settings.default_tools_mode,
-            ),
-            event_routes(self.engine, self.thread_changes),
-            webhook_result_routes(
-                self.engine, self.broker, WebhookResults(self.db, self._clock, self.engine.actions)
-            ),
-            copy_routes(
-                Forks(self.db, self._clock),
-                Transfer(self.db, self._clock),
-                max_request_bytes=self.settings.max_request_bytes,
-            ),
-            search_routes(Search(self.db, self._search_model)),
-            self.jobs.routes(),
-            response_routes(self.responses),
-            conversation_routes(Conversations(self.responses.rows, store, self.engine)),
-            tool_routes(self.broker),
-            builtin_routes(),
-            dynamic_routes(self.broker),
-            mcp_server_routes(self.broker, self._catalog),
-            connection_routes(self.connections, self.credentials, self.connect_sessions, self.devices),
-            client_routes(self._connectors, self.connect_sessions),
-            verification_routes(self.connect_sessions),
-            client_documents(self.connect_sessions.consents.clients),
-            mcp_routes(self.mcp, self.settings),
-            connect_pages(
-                self.connect_sessions,
-                branding,
-                secure_cookie=self.settings.resolved_public_url.startswith("https:"),
-            ),
-        )
 
 
 def _database(settings: Settings) -> Database:

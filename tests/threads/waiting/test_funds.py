@@ -174,7 +174,7 @@ async def test_what_is_free_is_the_least_of_all_limits(served_heddle: Served, tm
     balance = (await app.billing.wallet(account)).balance_nanos
     mine, anybody = Spender(account, key["id"], None), Spender(account, without["id"], None)
     adas = Spender(account, key["id"], "ada")
-    funds = FreeFunds(app.db, app._clock)
+    funds = FreeFunds(app.db, app.clock)
     free = await funds.free([mine, adas, anybody])
     assert free == {mine: 2_000_000_000, adas: 1_500_000_000, anybody: balance}
     thread = await new_thread(user, end_user_id="ada")
