@@ -17,10 +17,10 @@ from connectors.clients import OAuthClients
 from connectors.connections import OAUTH, Connected, Connections, NewCredentials
 from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
-from connectors.lease_cache import MAX_ENTRIES
 from connectors.registry import ConnectorRegistry
 from gateway.accounts.models import Account
 from gateway.migrations import migrate
+from kit.brief_cache import MAX_ENTRIES
 from kit.clock import SystemClock
 from kit.db import Database
 from kit.outbound import OutboundPolicy

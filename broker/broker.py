@@ -49,6 +49,7 @@ from broker.task_calls import TaskCalls
 from broker.tool import BoundTool, CallContext, Composite, InnerCalls
 from broker.toolset import Toolset
 from broker.webhook import WebhookDispatcher
+from broker.webhook_targets import WebhookTargets
 from broker.webhook_tools import WebhookTools
 from connectors.connect import ConnectSessions
 from connectors.credentials import ConnectionRequired, Credentials
@@ -94,13 +95,14 @@ class Broker:
         self._pool.on_change(self._list_changed)
         self.interfaces = Interfaces(self.servers, self._caller)
         self._tasks = TaskCalls(self.servers, self._caller)
+        self.webhook_targets = WebhookTargets(db, vault, clock, self.registry)
         self.webhooks = WebhookDispatcher(policy, clock, endpoint_limits)
         self.review = review or ResultReview()
         builtin_store = BuiltinStore(db, vault, clock, self._operator.names)
         self.builtins = BuiltinRegistration(builtin_store, credentials, policy)
         self._builtin_tools = BuiltinTools(builtin_store, credentials, Services(clock, policy, images))
         kinds: dict[str, RegisteredKind] = {
-            "webhook": WebhookTools(self.registry, self.webhooks),
+            "webhook": WebhookTools(self.webhook_targets, self.webhooks),
             BUILTIN: self._builtin_tools,
         }
         self._resolver = ToolResolver(self.registry, kinds, self.servers, self._operator, connect_sessions)

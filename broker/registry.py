@@ -1,35 +1,22 @@
 """The tools that developers register: webhooks are created here, all are read and deleted. Secrets stay in
 the vault. Who watches an account's tools is told of changes by its id."""
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import bindparam
-from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, func, select
 
 from broker.models import Tool
 from broker.namespace import claim_name
 from broker.signing import new_secret
-from broker.webhook import WebhookTarget
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import InvalidRequest, NotFound
 from kit.ids import new_id
 from kit.writer import touch
-from vault.store import SecretNotFound, Vault
+from vault.store import Vault
 
 PURPOSE = "webhook_secret"
-_TOOLS: Any = Tool.__table__  # type: ignore[attr-defined]
-_TARGET = select_columns(
-    _TOOLS.c.name,
-    _TOOLS.c.webhook_url,
-    _TOOLS.c.timeout_ms,
-    _TOOLS.c.idempotent,
-    _TOOLS.c.secret_id,
-    _TOOLS.c.old_secret_id,
-    _TOOLS.c.old_secret_until,
-).where(_TOOLS.c.id == bindparam("tool"), _TOOLS.c.account_id == bindparam("account"))
-"""Made once, and read as columns: the row as an object is a good part of what a call costs."""
 
 
 class ToolRegistry:
@@ -38,6 +25,11 @@ class ToolRegistry:
         self._vault = vault
         self._clock = clock
         self._reserved = reserved_names
+        self._on_changed: list[Callable[[str], None]] = []
+
+    def on_changed(self, listener: Callable[[str], None]) -> None:
+        """Have ``listener`` called with the id of a tool that this process has changed or deleted."""
+        self._on_changed.append(listener)
 
     async def create(self, account_id: str, columns: dict[str, Any]) -> tuple[Tool, str]:
         """Store a webhook tool; returns it with its signing secret. Raises Conflict for a taken name."""
@@ -120,7 +112,9 @@ class ToolRegistry:
             touch(session, account_id)
             return row
 
-        return await self._db.write(write)
+        row = await self._db.write(write)
+        self._changed(tool_id)
+        return row
 
     async def delete(self, account_id: str, tool_id: str) -> None:
         def write(session: Session) -> None:
@@ -131,6 +125,7 @@ class ToolRegistry:
             touch(session, account_id)
 
         await self._db.write(write)
+        self._changed(tool_id)
 
     async def rotate_secret(self, account_id: str, tool_id: str, *, overlap_s: int) -> tuple[str, int | None]:
         """A new signing secret; returns it once, and until when (Unix milliseconds) the one before it is good
@@ -156,39 +151,13 @@ class ToolRegistry:
             session.add(row)
             return row.old_secret_until
 
-        return secret, await self._db.write(write)
+        until = await self._db.write(write)
+        self._changed(tool_id)
+        return secret, until
 
-    async def target(self, tool: Tool) -> WebhookTarget:
-        """A tool as it is now, with its secrets opened, for the length of one call. Raises NotFound."""
-        async with self._db.snapshot() as session:
-            connection = await session.connection()
-            asked = {"tool": tool.id, "account": tool.account_id}
-            row = (await connection.execute(_TARGET, asked)).first()
-            if row is None:
-                raise NotFound("it was deleted meanwhile", code="gone")
-            opened = await self._vault.opened(
-                session, account_id=tool.account_id, owner=tool.id, purpose=PURPOSE
-            )
-        name, url, timeout_ms, idempotent, secret_id, old_id, old_until = row
-        if old_id is not None and old_until <= self._clock.now_ms():
-            await self._forget_old_secret(tool.id, old_id)
-            old_id = None
-        if secret_id not in opened:
-            raise SecretNotFound(secret_id)
-        old = opened[old_id].decode() if old_id in opened else None
-        return WebhookTarget(tool.id, name, url, timeout_ms, idempotent, opened[secret_id].decode(), old)
-
-    async def _forget_old_secret(self, tool_id: str, secret_id: str) -> None:
-        """The overlap is over."""
-
-        def write(session: Session) -> None:
-            row = session.get(Tool, tool_id)
-            if row is not None and row.old_secret_id == secret_id:
-                row.old_secret_id, row.old_secret_until = None, None
-                session.add(row)
-                self._vault.forget(session, secret_id)
-
-        await self._db.write(write)
+    def _changed(self, tool_id: str) -> None:
+        for listener in self._on_changed:
+            listener(tool_id)
 
     @staticmethod
     def _own(session: Session, account_id: str, tool_id: str) -> Tool:

@@ -136,7 +136,8 @@ def tool_routes(broker: Broker) -> APIRouter:
             shown = {"output": tried.output, "is_error": tried.is_error, "dispatch": tried.record}
             return {**shown, "request": None, "response": None}
         invalid = broker.check_arguments(tool.name, tool.input_schema, call)
-        result = invalid or await broker.webhooks.test(await registry.target(tool), scope, call, exchange)
+        target = await broker.webhook_targets.current(tool.account_id, tool.id)
+        result = invalid or await broker.webhooks.test(target, scope, call, exchange)
         if isinstance(result, AnswersLater):
             result = error_result(ONLY_IN_TURNS, result.record)
         return {

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from broker.calls import AnswersLater, ToolCall, ToolResult
 from broker.models import Tool
 from broker.policy import as_approval
-from broker.registry import ToolRegistry
 from broker.tool import BoundTool, CallContext
 from broker.webhook import WebhookDispatcher
+from broker.webhook_targets import WebhookTargets
 
 
 class WebhookTools:
     """Registered tools of the kind ``webhook``."""
 
-    def __init__(self, registry: ToolRegistry, dispatcher: WebhookDispatcher) -> None:
-        self.registry = registry
+    def __init__(self, targets: WebhookTargets, dispatcher: WebhookDispatcher) -> None:
+        self.targets = targets
         self.dispatcher = dispatcher
 
     def bind(self, row: Tool) -> BoundTool:
@@ -36,5 +36,5 @@ class _Webhook:
     row: Tool
 
     async def call(self, call: ToolCall, context: CallContext) -> ToolResult | AnswersLater:
-        target = await self.tools.registry.target(self.row)
+        target = await self.tools.targets.recent(self.row.account_id, self.row.id)
         return await self.tools.dispatcher.call(target, context.scope, call)

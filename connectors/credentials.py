@@ -62,7 +62,7 @@ class Credentials:
         self._cache = LeaseCache()
         self.renewal = Renewal(db, clock, http, clients, connections)
         self.last_used = LastUsed(db)
-        connections.on_changed(self._cache.drop)
+        connections.on_changed(self._cache.drop_connection)
 
     async def close(self) -> None:
         """Wait for the refreshes under way, and write down what was used."""
@@ -85,7 +85,7 @@ class Credentials:
         """
         key = ConnectionKey(account_id, connector, end_user_id, label)
         if rejected is not None:
-            self._cache.drop(rejected.connection_id)
+            self._cache.drop_connection(rejected.connection_id)
             leased = await self._leased(key, rejected)
         else:
             leased = self._cache.get(key, self._clock.now_ms()) or await self._leased(key, None)

@@ -44,7 +44,7 @@ def webhook_result_routes(engine: TurnEngine, broker: Broker, results: "WebhookR
         tool = await _known_tool(broker, tool_id, request)
         raw = await read_bounded(request, MAX_BODY_BYTES)
         if not _is_admin(request):
-            secrets = (await broker.registry.target(tool)).secrets
+            secrets = (await broker.webhook_targets.current(tool.account_id, tool.id)).secrets
             verify(request.headers, raw, *secrets, now_s=broker.clock.now_ms() // 1000)
         body = _parsed(raw)
         answer = await _reviewed(broker, tool, tool_use_id, body, size=len(raw))

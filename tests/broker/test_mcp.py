@@ -330,7 +330,7 @@ async def test_a_grant_that_the_vendor_revoked_asks_to_connect_again(bench: Benc
     need = await bench.call("notebook/list_notes", {}, "user_1")
     assert isinstance(need, NeedsConnection)
     rows = await bench.connections.page(ACCOUNT, end_user_id="user_1", limit=5, before=None)
-    assert [row.status for row in rows] == ["expired"]
+    assert [(row.status, row.status_reason) for row in rows] == [("revoked", "grant_refused")]
     await approve_in_browser(need.connect_url, user="ada")
     again = await bench.call("notebook/list_notes", {}, "user_1")
     assert isinstance(again, ToolResult) and not again.is_error

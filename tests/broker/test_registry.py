@@ -82,41 +82,41 @@ async def test_secrets_are_sealed_and_go_with_their_tool(stored: Rig) -> None:
     async with stored.db.session() as session:
         [sealed] = (await session.exec(select(Secret))).all()
     assert secret.encode() not in sealed.sealed and secret not in repr(tool)
-    assert (await stored.broker.registry.target(tool)).secret == secret
+    assert (await stored.broker.webhook_targets.recent(ACME, tool.id)).secret == secret
 
     rotated, _ = await stored.broker.registry.rotate_secret(ACME, tool.id, overlap_s=60)
-    assert (await stored.broker.registry.target(tool)).secrets == (rotated, secret)
+    assert (await stored.broker.webhook_targets.recent(ACME, tool.id)).secrets == (rotated, secret)
 
     await stored.broker.registry.delete(ACME, tool.id)
     async with stored.db.session() as session:
         assert (await session.exec(select(Secret))).all() == []
     with pytest.raises(NotFound):
-        await stored.broker.registry.target(tool)
+        await stored.broker.webhook_targets.recent(ACME, tool.id)
 
 
 async def test_an_old_secret_is_good_for_as_long_as_was_asked_for_and_then_gone(
     stored: Rig, clock: ManualClock
 ) -> None:
     first = await stored.webhook("weather", "https://example.com/hook")
-    registry = stored.broker.registry
+    registry, targets = stored.broker.registry, stored.broker.webhook_targets
     [bound_before] = await registry.all(ACME)
 
     second, until = await registry.rotate_secret(ACME, bound_before.id, overlap_s=3600)
     assert until == clock.now_ms() + 3_600_000
-    assert (await registry.target(bound_before)).secrets == (second, first)
+    assert (await targets.recent(ACME, bound_before.id)).secrets == (second, first)
     clock.advance(seconds=3_599)
-    assert (await registry.target(bound_before)).old_secret == first
+    assert (await targets.recent(ACME, bound_before.id)).old_secret == first
     clock.advance(seconds=1)
-    assert (await registry.target(bound_before)).secrets == (second,)
+    assert (await targets.recent(ACME, bound_before.id)).secrets == (second,)
     async with stored.db.session() as session:
         [left] = (await session.exec(select(Secret))).all()
     assert left.id == (await registry.get(ACME, bound_before.id)).secret_id
 
     third, _ = await registry.rotate_secret(ACME, bound_before.id, overlap_s=3600)
     fourth, _ = await registry.rotate_secret(ACME, bound_before.id, overlap_s=3600)
-    assert (await registry.target(bound_before)).secrets == (fourth, third)
+    assert (await targets.recent(ACME, bound_before.id)).secrets == (fourth, third)
     fifth, until = await registry.rotate_secret(ACME, bound_before.id, overlap_s=0)
-    assert (await registry.target(bound_before)).secrets == (fifth,) and until is None
+    assert (await targets.recent(ACME, bound_before.id)).secrets == (fifth,) and until is None
     async with stored.db.session() as session:
         assert len((await session.exec(select(Secret))).all()) == 1
 

@@ -1,9 +1,10 @@
-"""Credentials in memory: few, for seconds, never past their time, gone when something is learned of them."""
+"""Credentials in memory: gone when something is learned of them, here at once and elsewhere in seconds."""
 
 import pytest
 
 from connectors.credentials import ConnectionRequired
-from connectors.lease_cache import MAX_AGE_MS, ConnectionKey, Credential, LeaseCache
+from connectors.lease_cache import ConnectionKey, Credential, LeaseCache
+from kit.brief_cache import MAX_AGE_MS
 from tests.connectors.browsing import connect
 from tests.connectors.conftest import ACCOUNT, Desk
 
@@ -15,51 +16,21 @@ def credential(connection_id: str = "conn_1") -> Credential:
     return Credential(connection_id, 1, {"authorization": f"Bearer {SECRET}"})
 
 
-def keep(cache: LeaseCache, *, key: ConnectionKey = KEY, until: int | None = None, drops: int = 0) -> None:
-    cache.put(key, credential(f"conn_{key.end_user_id}"), now_ms=1_000, usable_until=until, drops=drops)
-
-
-def test_it_is_kept_for_seconds() -> None:
+def test_a_connection_is_dropped_whoever_asked_for_it() -> None:
     cache = LeaseCache()
-    keep(cache)
-    assert cache.get(KEY, 1_000 + MAX_AGE_MS - 1) is not None
-    assert cache.get(KEY, 1_000 + MAX_AGE_MS) is None
-    assert len(cache) == 0
-
-
-def test_it_is_never_kept_past_its_time_nor_by_a_clock_that_was_set_back() -> None:
-    cache = LeaseCache()
-    keep(cache, until=1_500)
-    assert cache.get(KEY, 1_499) is not None
-    assert cache.get(KEY, 1_500) is None
-    keep(cache, until=1_000)
-    assert len(cache) == 0
-    keep(cache)
-    assert cache.get(KEY, 999) is None
-
-
-def test_the_least_used_makes_room() -> None:
-    cache = LeaseCache(max_entries=3)
-    keys = [KEY._replace(end_user_id=str(number)) for number in range(5)]
-    for key in keys[:3]:
-        keep(cache, key=key)
-    assert cache.get(keys[0], 1_001) is not None
-    for key in keys[3:]:
-        keep(cache, key=key)
-    assert [cache.get(key, 1_002) is not None for key in keys] == [True, False, False, True, True]
-
-
-def test_what_was_being_read_when_it_was_dropped_is_not_kept() -> None:
-    cache = LeaseCache()
-    before = cache.drops
-    cache.drop("conn_ada")
-    keep(cache, drops=before)
-    assert cache.get(KEY, 1_001) is None
+    for end_user in ("ada", "bob"):
+        key = KEY._replace(end_user_id=end_user)
+        cache.put(key, credential(f"conn_{end_user}"), now_ms=1_000, drops=0)
+    cache.drop_connection("conn_ada")
+    assert [cache.get(KEY._replace(end_user_id=name), 1_001) is None for name in ("ada", "bob")] == [
+        True,
+        False,
+    ]
 
 
 def test_nothing_shows_a_credential() -> None:
     cache = LeaseCache()
-    keep(cache)
+    cache.put(KEY, credential(), now_ms=1_000, drops=0)
     assert SECRET not in repr(cache) + repr(cache.get(KEY, 1_001)) + str(vars(cache))
 
 

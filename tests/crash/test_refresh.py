@@ -10,14 +10,14 @@ from connectors.models import Connection
 from connectors.renewal import LEASE_MS
 from gateway.demo.oauth_mcp import NotebookVendor
 from tests.connectors.browsing import connect
-from tests.connectors.conftest import ACCOUNT, Desk, desk
+from tests.connectors.conftest import ACCOUNT, Desk, configured, desk, vendor_files
 from tests.connectors.leasing import Leasing, Order, Setup, Told
 
 TAKEN, ANSWERED = "connection.refresh.taken", "connection.refresh.answered"
 APPLIED, COMMITTED = "connection.refresh.applied", "connection.refresh.committed"
 POINTS = {TAKEN, ANSWERED, APPLIED, COMMITTED}
 
-__all__ = ["desk"]
+__all__ = ["configured", "desk", "vendor_files"]
 
 
 @pytest.fixture
