@@ -8,99 +8,34 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import func, insert, select
 from sqlmodel import Session
 
 from gateway.accounts.end_users import end_user_row_id
 from gateway.billing.ledger import WalletState
 from gateway.billing.periods import period_label, start_ms
 from gateway.billing.rates import Bucket, KeyRates
-from gateway.billing.tables import END_USER, HOLD, KEY, LEDGER, OUTBOX, RATE, SPEND, USAGE, WALLET
+from gateway.billing.row_statements import (
+    DELETE_HOLDS,
+    INSERT_ENTRY,
+    INSERT_EVENT,
+    INSERT_HOLD,
+    INSERT_USAGE,
+    SELECT_END_USERS,
+    SELECT_HOLDS,
+    SELECT_KEYS,
+    SELECT_RATES,
+    SELECT_RUNNING,
+    SELECT_SPENDS,
+    SELECT_WALLETS,
+    UPDATE_RATE,
+    UPDATE_SPEND,
+    UPDATE_WALLET,
+)
+from gateway.billing.tables import HOLD, RATE, SPEND, USAGE
 from kit.errors import HeddleError
-from kit.prepared import BulkInsert, Driver, OneOf, Prepared
+from kit.prepared import Driver, Prepared
 from kit.writer import connection_of
-
-_wallets = Prepared(
-    select(
-        WALLET.c.account_id,
-        WALLET.c.balance_nanos,
-        WALLET.c.held_nanos,
-        WALLET.c.ledger_seq,
-        WALLET.c.ledger_hash,
-        WALLET.c.debt_nanos,
-        WALLET.c.told,
-        WALLET.c.usage_rolled_until,
-    )
-    .where(OneOf(WALLET.c.account_id, "ids"))
-    .order_by(WALLET.c.account_id)
-    .with_for_update()
-)
-_keys = Prepared(
-    select(
-        KEY.c.id,
-        KEY.c.account_id,
-        KEY.c.cap_nanos,
-        KEY.c.cap_period,
-        KEY.c.revoked_at,
-        KEY.c.rpm,
-        KEY.c.tpm,
-        KEY.c.max_concurrent,
-    ).where(OneOf(KEY.c.id, "ids"))
-)
-_end_users = Prepared(
-    select(END_USER.c.id, END_USER.c.budget_nanos, END_USER.c.budget_period).where(
-        OneOf(END_USER.c.id, "ids")
-    )
-)
-_spends = Prepared(
-    select(
-        SPEND.c.subject, SPEND.c.period, SPEND.c.spent_nanos, SPEND.c.held_nanos, SPEND.c.warned_percent
-    ).where(OneOf(SPEND.c.subject, "ids"))
-)
-_rates = Prepared(
-    select(RATE.c.key_id, RATE.c.requests_level, RATE.c.tokens_level, RATE.c.updated_at).where(
-        OneOf(RATE.c.key_id, "ids")
-    )
-)
-_running = Prepared(
-    select(HOLD.c.key_id, func.count()).where(OneOf(HOLD.c.key_id, "ids")).group_by(HOLD.c.key_id)
-)
-_holds = Prepared(select(HOLD.c.id, HOLD.c.amount_nanos, HOLD.c.tokens).where(OneOf(HOLD.c.id, "ids")))
-_update_wallet = Prepared(
-    update(WALLET)
-    .where(WALLET.c.account_id == bindparam("b_account_id"))
-    .values(
-        balance_nanos=bindparam("balance_nanos"),
-        held_nanos=bindparam("held_nanos"),
-        ledger_seq=bindparam("ledger_seq"),
-        ledger_hash=bindparam("ledger_hash"),
-        debt_nanos=bindparam("debt_nanos"),
-        told=bindparam("told"),
-    )
-)
-_update_spend = Prepared(
-    update(SPEND)
-    .where(SPEND.c.subject == bindparam("b_subject"))
-    .values(
-        period=bindparam("period"),
-        spent_nanos=bindparam("spent_nanos"),
-        held_nanos=bindparam("held_nanos"),
-        warned_percent=bindparam("warned_percent"),
-    )
-)
-_update_rate = Prepared(
-    update(RATE)
-    .where(RATE.c.key_id == bindparam("b_key_id"))
-    .values(
-        requests_level=bindparam("requests_level"),
-        tokens_level=bindparam("tokens_level"),
-        updated_at=bindparam("updated_at"),
-    )
-)
-_insert_hold, _insert_entry, _insert_usage, _insert_event = (
-    BulkInsert(table) for table in (HOLD, LEDGER, USAGE, OUTBOX)
-)
-_delete_holds = Prepared(delete(HOLD).where(OneOf(HOLD.c.id, "ids")))
 
 
 @dataclass(slots=True)
@@ -175,19 +110,19 @@ class Rows:
     ) -> None:
         self.connection = connection_of(session)
         self._driver = Driver.of(self.connection)
-        self._wallets = {row[0]: WalletState(*row) for row in self._rows(_wallets, accounts)}
+        self._wallets = {row[0]: WalletState(*row) for row in self._rows(SELECT_WALLETS, accounts)}
         self.keys = {
             row[0]: KeyRow(row[1], row[2], row[3], row[4] is not None, *row[5:])
-            for row in self._rows(_keys, keys)
+            for row in self._rows(SELECT_KEYS, keys)
         }
-        self._end_users = {row[0]: row for row in self._rows(_end_users, self._named(end_users))}
+        self._end_users = {row[0]: row for row in self._rows(SELECT_END_USERS, self._named(end_users))}
         self._spends = {
-            row[0]: Spending("", *row[1:]) for row in self._rows(_spends, [*keys, *self._end_users])
+            row[0]: Spending("", *row[1:]) for row in self._rows(SELECT_SPENDS, [*keys, *self._end_users])
         }
         rated = [key_id for key_id, key in self.keys.items() if key.is_rated]
-        self._rates = {row[0]: row[1:] for row in self._rows(_rates, rated)}
+        self._rates = {row[0]: row[1:] for row in self._rows(SELECT_RATES, rated)}
         self._running: dict[str, int] | None = None
-        self.holds = {row[0]: HoldRow(row[1], row[2]) for row in self._rows(_holds, requests)}
+        self.holds = {row[0]: HoldRow(row[1], row[2]) for row in self._rows(SELECT_HOLDS, requests)}
         self._capped: dict[str, Capped] = {}
         self._touched_spends: set[str] = set()
         self._changed_rates: dict[str, KeyRates] = {}
@@ -301,7 +236,7 @@ class Rows:
         """How many calls of a key are under way."""
         if self._running is None:
             limited = [name for name, key in self.keys.items() if key.max_concurrent is not None]
-            self._running = {row[0]: row[1] for row in self._rows(_running, limited)}
+            self._running = {row[0]: row[1] for row in self._rows(SELECT_RUNNING, limited)}
             for row in self.new_holds.values():
                 self._running[row["key_id"]] = self._running.get(row["key_id"], 0) + 1
             gone = select(HOLD.c.key_id).where(HOLD.c.id.in_(self.gone_holds))
@@ -334,17 +269,17 @@ class Rows:
     def write_back(self) -> None:
         driver = self._driver
         if self._wallets:
-            _update_wallet.run(driver, [_wallet_values(wallet) for wallet in self._wallets.values()])
+            UPDATE_WALLET.run(driver, [_wallet_values(wallet) for wallet in self._wallets.values()])
         self._write_spends()
         self._write_rates()
         if self.new_holds:
-            _insert_hold.run(driver, list(self.new_holds.values()))
+            INSERT_HOLD.run(driver, list(self.new_holds.values()))
         if self.gone_holds:
-            _delete_holds.run(driver, [{"ids": driver.values_of(self.gone_holds)}])
+            DELETE_HOLDS.run(driver, [{"ids": driver.values_of(self.gone_holds)}])
         for statement, rows in (
-            (_insert_entry, self.entries),
-            (_insert_usage, list(self.usage.values())),
-            (_insert_event, self.events),
+            (INSERT_ENTRY, self.entries),
+            (INSERT_USAGE, list(self.usage.values())),
+            (INSERT_EVENT, self.events),
         ):
             if rows:
                 statement.run(driver, rows)
@@ -366,7 +301,7 @@ class Rows:
         if new:
             self.connection.execute(insert(SPEND), new)
         if changed:
-            _update_spend.run(self._driver, changed)
+            UPDATE_SPEND.run(self._driver, changed)
 
     def _write_rates(self) -> None:
         new, changed = [], []
@@ -383,7 +318,7 @@ class Rows:
         if new:
             self.connection.execute(insert(RATE), new)
         if changed:
-            _update_rate.run(self._driver, changed)
+            UPDATE_RATE.run(self._driver, changed)
 
     def _rows(self, statement: Prepared, ids: Collection[str]) -> Sequence[Any]:
         if not ids:
