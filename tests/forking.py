@@ -4,4 +4,4 @@ seconds."""
 import multiprocessing
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["tests.crash.warm", "tests.crash.doomed"])
+FORKING.set_forkserver_preload(["tests.crash.warm", "tests.crash.doomed", "tests.commands"])

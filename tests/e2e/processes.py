@@ -1,14 +1,15 @@
-"""A real ``heddle serve`` process for tests that kill it, read its output or its files."""
+"""A ``heddle serve`` process for tests that kill it, read its output or its files."""
 
 import os
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
+
+from tests.commands import ForkedCommand, from_nothing
 
 ADMIN_KEY = "ak_live_" + "e2e0" * 16
 START_TIMEOUT_S = 60
@@ -21,10 +22,14 @@ def free_port() -> int:
 
 
 class HeddleProcess:
-    """``heddle serve`` in a folder of its own. ``kill`` is SIGKILL; ``start`` may be called again."""
+    """``heddle serve`` in a folder of its own. ``kill`` is SIGKILL; ``start`` may be called again.
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    ``as_users_do``: the interpreter is started with the command, for tests of what the system shows of it.
+    """
+
+    def __init__(self, folder: Path, *, as_users_do: bool = False, **environment: str) -> None:
         self.folder = folder
+        self._as_users_do = as_users_do
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = folder / "output.txt"
@@ -37,7 +42,7 @@ class HeddleProcess:
             "HEDDLE_ALLOW_PRIVATE_TARGETS": "loopback",
             **environment,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedCommand | None = None
         self.starts = 0
 
     def start(self) -> None:
@@ -46,14 +51,7 @@ class HeddleProcess:
     def try_start(self) -> bool:
         """Whether it serves; False if it ended before it could."""
         self.starts += 1
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "serve"],
-                env=self.environment,
-                cwd=self.folder,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = self._begun()
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             try:
@@ -64,6 +62,12 @@ class HeddleProcess:
                     return False
                 time.sleep(0.05)
         raise AssertionError(f"the server did not start: {self.output.read_text()}")
+
+    def _begun(self) -> "subprocess.Popen[bytes] | ForkedCommand":
+        folder, known, output = self.folder, self.environment, self.output
+        if self._as_users_do:
+            return from_nothing("serve", folder=folder, environment=known, output=output)
+        return ForkedCommand("serve", folder=folder, environment=known, stdout=output, stderr=output)
 
     def kill(self) -> None:
         assert self._process is not None

@@ -1,28 +1,16 @@
 """What a person sees at the terminal: the first start, and one clear line for what goes wrong."""
 
 import base64
-import os
 import re
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import heddle
 from tests.e2e.processes import HeddleProcess, free_port
-
-
-def heddle(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway.cli", *arguments],
-        cwd=folder,
-        env={**os.environ, "HEDDLE_DATA_DIR": str(folder / "data"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def the_one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -46,7 +34,7 @@ def shown_keys(process: HeddleProcess) -> list[str]:
 
 
 def test_the_first_start_prints_the_admin_key_once(tmp_path: Path) -> None:
-    process = HeddleProcess(tmp_path)
+    process = HeddleProcess(tmp_path, as_users_do=True)
     del process.environment["HEDDLE_BOOTSTRAP_ADMIN_KEY"]
     process.start()
     found = shown_keys(process)
@@ -182,8 +170,7 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) 
 
 def test_test_mode_runs_beside_real_providers(tmp_path: Path) -> None:
     """Without anybody having asked for the simulated provider: live keys do not see it."""
-    away = {"ANTHROPIC_API_KEY": "real", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
-    process = HeddleProcess(tmp_path, **away)
+    process = HeddleProcess(tmp_path, ANTHROPIC_API_KEY="real", ANTHROPIC_BASE_URL="http://127.0.0.1:9")
     process.start()
     call = {"max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}
     with process.client() as live:

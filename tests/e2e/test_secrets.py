@@ -91,6 +91,7 @@ async def test_secrets_are_nowhere_in_the_clear(
         prices = {"provider": "canary", "input_usd_per_mtok": "1", "output_usd_per_mtok": "5"}
         heddle = HeddleProcess(
             tmp_path,
+            as_users_do=True,
             HEDDLE_CATALOG_DIR=str(catalogue),
             HEDDLE_LOG_LEVEL="debug",
             HEDDLE_SIM="on",
