@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from connectors.connections import KEEP_ALIVE_MS, OAUTH, Connected, Connections, NewCredentials
+from connectors.connections import OAUTH, Connected, Connections, NewCredentials
 from connectors.credentials import ConnectionRequired, Credential, Credentials
+from connectors.keep_alive import KEEP_ALIVE_MS
 from connectors.models import Connection, Revocation
 from connectors.revocations import MAX_ATTEMPTS
 from connectors.session_purge import SessionPurge
