@@ -37,6 +37,8 @@ Headers = dict[
 Scopes = tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]+$")], ...]
 """Scopes (RFC 6749, section 3.3), without commas, since some vendors separate them by those."""
 
+IdleDays = Annotated[int, Field(ge=1, le=3650)]
+
 Parameters = dict[
     Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")],
     Annotated[str, Field(min_length=1, max_length=500)],
@@ -51,11 +53,12 @@ class McpOAuth(_Table):
     """The MCP authorization flow: everything else is discovered.
 
     ``registration`` ``manual``: the authorization server takes only clients registered by hand, so that the
-    operator's own must be configured.
+    operator's own must be configured. ``refresh_idle_days``: as of ``OAuth2``.
     """
 
     registration: Literal["dynamic", "manual"] | None = None
     scopes: Scopes = ()
+    refresh_idle_days: IdleDays | None = None
 
 
 class TokenResponse(_Table):
@@ -80,7 +83,8 @@ class OAuth2(_Table):
     ``refresh_params`` with a refresh token. ``callback_values``: the parameters, besides ``code``, that the
     vendor's redirect brings and its API needs later. ``tokens_expire`` false: an access token
     without ``expires_in`` lives until it is revoked. ``token_lifetime_s``: how long one lives, in seconds,
-    if the answer does not say. ``grant_errors``: the vendor's own words for
+    if the answer does not say. ``refresh_idle_days``: how long a refresh token lives that nobody uses, where
+    the vendor documents it. ``grant_errors``: the vendor's own words for
     ``invalid_grant``, a refresh token that is gone. ``headers``: how an access token is sent
     to the vendor's API.
     """
@@ -100,6 +104,7 @@ class OAuth2(_Table):
     refresh: bool = True
     tokens_expire: bool = True
     token_lifetime_s: int | None = Field(default=None, ge=60)
+    refresh_idle_days: IdleDays | None = None
     authorize_params: Parameters = Field(default_factory=dict)
     token_params: Parameters = Field(default_factory=dict)
     refresh_params: Parameters = Field(default_factory=dict)

@@ -13,11 +13,12 @@ from sqlmodel import Session, col, select
 
 from connectors.clients import OAuthClients
 from connectors.http import OAuthHttp
+from connectors.keep_alive import keep_alive_ms
 from connectors.lease_cache import ConnectionKey
 from connectors.models import Connection, ConnectSession
-from connectors.pauses import spread_ms
 from connectors.revocations import PURPOSE, Revocations
 from connectors.status import ACTIVE, ENDED, REVOKED, tell
+from connectors.token_target import token_target
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import NotFound
@@ -27,7 +28,6 @@ from vault.store import SecretNotFound, Vault
 logger = logging.getLogger("heddle.connectors")
 
 OAUTH, API_KEY = "oauth", "api_key"
-KEEP_ALIVE_MS = 7 * 24 * 3_600_000
 """Refresh tokens die unused at many vendors; the shortest common time is two weeks."""
 
 Opened = tuple[Connection, dict[str, Any]]
@@ -182,12 +182,13 @@ class Connections:
                 created_at=now,
                 updated_at=now,
             )
-            self._has_tokens(row, new.secret, expires_at=new.expires_at)
-        else:
-            self.replace_tokens(session, row, new.secret, expires_at=new.expires_at)
         row.kind, row.status, row.status_reason = new.kind, ACTIVE, None
         row.scopes, row.oauth = list(new.scopes), dict(new.oauth or {})
         row.account_name = new.account_name
+        if renewed:
+            self.replace_tokens(session, row, new.secret, expires_at=new.expires_at)
+        else:
+            self._has_tokens(row, new.secret, expires_at=new.expires_at)
         session.add(row)
         session.flush()
         tell(session, row, "connected", now, renewed=renewed)
@@ -214,7 +215,8 @@ class Connections:
         row.expires_at, row.updated_at = expires_at, now
         row.refresh_owner, row.refresh_until = None, 0
         row.refresh_failures, row.refresh_after = 0, 0
-        row.keep_alive_at = now + spread_ms(KEEP_ALIVE_MS) if secret.get("refresh_token") else None
+        can_die = bool(secret.get("refresh_token"))
+        row.keep_alive_at = now + keep_alive_ms(token_target(row.oauth)) if can_die else None
 
     async def opened_of(self, key: ConnectionKey) -> Opened | None:
         """An end user's connection, whatever its status, with its credentials."""

@@ -56,7 +56,8 @@ class Consents:
             url = fill_url(target.server_url, values, choices) if asked else target.server_url
         except BadUrlValue as error:
             raise InvalidRequest(str(error), param=error.field) from None
-        return server_grant(await discover(self._http, url), target.usual_scopes)
+        server = await discover(self._http, url)
+        return server_grant(server, target.usual_scopes, refresh_idle_days=target.refresh_idle_days)
 
     async def authority(self, target: ConnectorTarget) -> tuple[str, str]:
         """What a client registered by hand is bound to, and how one proves itself there usually.

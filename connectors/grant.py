@@ -44,7 +44,9 @@ class Grant:
         return tuple(dict.fromkeys(wanted))
 
 
-def server_grant(server: AuthorizationServer, usual_scopes: Sequence[str] = ()) -> Grant:
+def server_grant(
+    server: AuthorizationServer, usual_scopes: Sequence[str] = (), *, refresh_idle_days: int | None = None
+) -> Grant:
     """For a discovered server. Scopes: the challenge's, the resource's, else ``usual_scopes``."""
     method = next((name for name in server.auth_methods if name != "none"), "client_secret_basic")
     return Grant(
@@ -54,6 +56,7 @@ def server_grant(server: AuthorizationServer, usual_scopes: Sequence[str] = ()) 
             token_endpoint=server.token_endpoint,
             revocation_endpoint=server.revocation_endpoint,
             resource=server.resource,
+            refresh_idle_days=refresh_idle_days,
         ),
         token_auth=method,
         scopes=server.scopes or tuple(usual_scopes),
@@ -81,6 +84,7 @@ def vendor_grant(entry: CatalogEntry, values: Mapping[str, str]) -> Grant:
         refreshes=oauth2.refresh,
         tokens_expire=oauth2.tokens_expire,
         token_lifetime_s=oauth2.token_lifetime_s,
+        refresh_idle_days=oauth2.refresh_idle_days,
         answer=TokenPaths(**oauth2.token_response.model_dump()),
         grant_errors=oauth2.grant_errors,
         api_url=entry.api_address(values),

@@ -45,7 +45,7 @@ class OwnDocuments:
             "client_name": CLIENT_NAME,
             "client_uri": self.public_url,
             "redirect_uris": [self.redirect_uri],
-            "grant_types": GRANT_TYPES,
+            "grant_types": [*GRANT_TYPES, DEVICE_GRANT],  # what a server has no use for, it leaves out
             "response_types": ["code"],
             "application_type": "web",
             "token_endpoint_auth_method": "private_key_jwt" if signed else "none",

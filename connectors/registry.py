@@ -42,6 +42,12 @@ class ConnectorTarget:
         mcp = self.entry.oauth if self.entry is not None else None
         return mcp.scopes if mcp is not None else ()
 
+    @property
+    def refresh_idle_days(self) -> int | None:
+        """How long the refresh tokens for an MCP server live unused, where the vendor says so."""
+        mcp = self.entry.oauth if self.entry is not None else None
+        return mcp.refresh_idle_days if mcp is not None else None
+
 
 def register(
     session: Session, *, account_id: str, name: str, display_name: str, server_url: str, now_ms: int

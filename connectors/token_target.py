@@ -50,6 +50,8 @@ class TokenTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     refreshes: bool = True
     tokens_expire: bool = True
     token_lifetime_s: int | None = None
+    refresh_idle_days: int | None = None
+    """How long a refresh token lives that nobody uses; None: the vendor does not say."""
     answer: TokenPaths = TokenPaths()
     grant_errors: tuple[str, ...] = ()
     api_url: str | None = None

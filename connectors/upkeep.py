@@ -1,8 +1,8 @@
 """What is done for connections in the background, in every process.
 
 When they were last used is written down; vendors that could not be told of a deletion are told again; tokens
-that nobody uses are refreshed before their vendor lets them die. Each of these is safe to do in several
-processes at once: who refreshes or revokes is decided in the row.
+that nobody uses are refreshed before their vendor lets them die; old connect sessions are deleted. Each of
+these is safe to do in several processes at once: who refreshes or revokes is decided in the row.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from connectors.connections import Connections
 from connectors.credentials import Credentials
 from connectors.models import Connection
 from connectors.pauses import spread_ms
+from connectors.session_purge import SessionPurge
 from connectors.status import ENDED
 from kit.clock import Clock
 from kit.db import Database
@@ -29,12 +30,18 @@ IDLE_AT_ONCE = 4
 
 class ConnectionUpkeep:
     def __init__(
-        self, db: Database, clock: Clock, connections: Connections, credentials: Credentials
+        self,
+        db: Database,
+        clock: Clock,
+        connections: Connections,
+        credentials: Credentials,
+        sessions: SessionPurge,
     ) -> None:
         self._db = db
         self._clock = clock
         self._connections = connections
         self._credentials = credentials
+        self._sessions = sessions
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -80,6 +87,7 @@ class ConnectionUpkeep:
             self._credentials.last_used.write,
             self._connections.revocations.attempt_due,
             self.keep_alive,
+            self._sessions.step,
         )
         while True:
             await asyncio.sleep(spread_ms(EVERY_MS) / 1000)

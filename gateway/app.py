@@ -22,6 +22,7 @@ from connectors.credentials import Credentials
 from connectors.device import DeviceFlows
 from connectors.http import OAuthHttp
 from connectors.registry import ConnectorRegistry
+from connectors.session_purge import SessionPurge
 from connectors.upkeep import ConnectionUpkeep
 from gateway.accounts.bootstrap import Bootstrapped, bootstrap
 from gateway.accounts.keys import ApiKeys
@@ -115,7 +116,9 @@ class App:
         )
         self.connections = Connections(db, vault, clock, http, clients)
         self.credentials = Credentials(db, clock, http, clients, registry, self.connections)
-        self.connection_upkeep = ConnectionUpkeep(db, clock, self.connections, self.credentials)
+        self.connection_upkeep = ConnectionUpkeep(
+            db, clock, self.connections, self.credentials, SessionPurge(db, vault, clock)
+        )
         self.connect_sessions = ConnectSessions(
             db, vault, clock, http, clients, registry, self.connections, public_url=public_url
         )

@@ -49,5 +49,5 @@ TOOL = Builtin(
     ),
     run=run,
     retry_safe=False,
-    connector="airtable",
+    connector="airtable-api",
 )

@@ -56,5 +56,5 @@ TOOL = Builtin(
     config_schema=fields("access_token", access_token=secret("Access token of a HubSpot private app")),
     run=run,
     retry_safe=True,
-    connector="hubspot",
+    connector="hubspot-api",
 )

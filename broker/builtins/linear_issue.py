@@ -71,5 +71,5 @@ TOOL = Builtin(
     ),
     run=run,
     retry_safe=False,
-    connector="linear",
+    connector="linear-api",
 )

@@ -8,7 +8,7 @@ from broker.builtins.fields import secret
 
 API = "https://api.notion.com/v1"
 ERRORS = ("message",)
-CONNECTOR = "notion"
+CONNECTOR = "notion-api"
 TOKEN = secret("Secret of a Notion integration")
 ID = "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$"
 

@@ -27,7 +27,7 @@ async def follow(
         if not answer.is_redirect:
             return answer
         url = urljoin(url, answer.headers["location"])
-        if not url.startswith("http://127.0.0.1"):
+        if not url.startswith(("http://127.0.0.1", "https://127.0.0.1")):
             return answer
         answer = await browser.get(url)
         if "/consent" in url and answer.status_code == 200:

@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from connectors.connections import KEEP_ALIVE_MS, OAUTH, Connected, Connections, NewCredentials
-from connectors.credentials import ConnectionRequired, Credential
+from connectors.connections import OAUTH, Connected, Connections, NewCredentials
+from connectors.credentials import ConnectionRequired, Credential, Credentials
+from connectors.keep_alive import KEEP_ALIVE_MS
 from connectors.models import Connection, Revocation
 from connectors.revocations import MAX_ATTEMPTS
+from connectors.session_purge import SessionPurge
 from connectors.upkeep import ConnectionUpkeep
 from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
@@ -33,6 +35,11 @@ async def connected(desk: Desk, **options: Any) -> NotebookVendor:
     vendor = await desk.vendor()
     await connect(await desk.browser(), (await desk.link(**options)).connect_url)
     return vendor
+
+
+def upkeep(desk: Desk, credentials: Credentials) -> ConnectionUpkeep:
+    sessions = SessionPurge(desk.db, desk.vault, desk.clock)
+    return ConnectionUpkeep(desk.db, desk.clock, desk.connections, credentials, sessions)
 
 
 async def lease(desk: Desk, **options: Any) -> Credential:
@@ -196,10 +203,7 @@ async def _left(desk: Desk) -> tuple[int, int]:
 
 async def test_tokens_that_nobody_uses_are_kept_alive_by_one_process(desk: Desk) -> None:
     vendor = await connected(desk)
-    processes = [
-        ConnectionUpkeep(desk.db, desk.clock, desk.connections, credentials)
-        for credentials in (desk.credentials, desk.other)
-    ]
+    processes = [upkeep(desk, credentials) for credentials in (desk.credentials, desk.other)]
 
     async def keep_alive() -> None:
         await asyncio.gather(*(process.keep_alive() for process in processes))
@@ -219,7 +223,7 @@ async def test_a_grant_that_died_unused_expires(desk: Desk) -> None:
     vendor = await connected(desk)
     vendor.revoke_user("ada")
     desk.clock.advance(seconds=10 * DAY_S)
-    await ConnectionUpkeep(desk.db, desk.clock, desk.connections, desk.credentials).keep_alive()
+    await upkeep(desk, desk.credentials).keep_alive()
     row = await row_of(desk.connections)
     assert (row.status, row.keep_alive_at) == ("expired", None)
 

@@ -1,9 +1,6 @@
 """Who we are at the vendor, in a real browser: a client registered by hand, and a document of our own."""
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -20,6 +17,7 @@ from kit.db import Database
 from tests.certificates import self_signed
 from tests.connectors.browser.conftest import MakeVisit
 from tests.connectors.conftest import ACCOUNT, Desk, open_desk
+from tests.tls_front import TlsFront
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -73,34 +71,6 @@ class TakesDocuments(NotebookVendor):
         app = build_notebook(self)
         app.router.routes.insert(0, Route("/.well-known/oauth-authorization-server", metadata))
         return app
-
-
-class TlsFront:
-    """Takes TLS off and hands on, as an operator's proxy would. ``port``: where to."""
-
-    def __init__(self) -> None:
-        self.port = 0
-
-    async def _hand_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection("127.0.0.1", self.port)
-        with suppress(ConnectionError):
-            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
-
-    @asynccontextmanager
-    async def serving(self, certificate: Path, key: Path) -> AsyncIterator[str]:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(certificate, key)
-        server = await asyncio.start_server(self._hand_on, "127.0.0.1", 0, ssl=tls)
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        server.close()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while piece := await reader.read(65_536):
-            writer.write(piece)
-            await writer.drain()
-    writer.close()
 
 
 async def test_a_vendor_that_reads_our_own_document(

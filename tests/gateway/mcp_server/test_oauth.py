@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.loopback import served
-from tests.connectors.test_oidc_provider import SCRIPT, free_port
+from tests.connectors.strict_vendor import SCRIPT, free_port
 from tests.gateway.mcp_server.rig import Mall, mall, request
 from tests.node_peers import NODE, node_modules
 
