@@ -119,7 +119,7 @@ class ClientTokens:
         token = entry.token
         assert token is not None
         age = now - token.given_at
-        if age >= SETTLED_MS:
+        if age >= SETTLED_MS or now >= token.expires_at:
             entry.refused = 0
         if entry.refused and age < pause_ms(entry.refused):
             return False

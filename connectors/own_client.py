@@ -117,9 +117,6 @@ class ClientCredentialsGrant:
 
     async def _token(self, at: Protected, client: OwnClient) -> tuple[Tokens, OwnClient]:
         grant = await self._grant(at, client)
-        authority = grant.target.bound_to
-        if client.authority and client.authority != authority:
-            raise _moved(client, authority)
         identity = await self._identity(at, client, grant)
         scopes = grant.scopes if client.scopes is None else client.scopes
         try:
@@ -128,17 +125,17 @@ class ClientCredentialsGrant:
             )
         except OAuthFailed as failure:
             raise self._refused(at, identity, grant.target, scopes, failure) from None
-        return tokens, replace(client, authority=authority)
+        return tokens, replace(client, authority=grant.target.bound_to)
 
     async def _grant(self, at: Protected, client: OwnClient) -> _Grant:
         entry = self._catalog.get(at.slug) if at.slug is not None else None
         if entry is not None and entry.client_credentials is not None:
+            _check_bound(client, entry.client_credentials.token_url)
             return _vendor_grant(entry, client.values)
         resource = await protected_resource(self._http, at.server_url)
         known = client.authority in resource.issuers
         issuer = client.authority if known else resource.issuers[0]
-        if client.authority and not known:
-            raise _moved(client, issuer)  # before anything of the other one is asked for
+        _check_bound(client, issuer)
         metadata = await server_metadata(self._http, issuer)
         _check_grant(metadata, issuer)
         target = TokenTarget(
@@ -240,8 +237,11 @@ def _methods(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(name for name in SECRET_METHODS if name in offered), *((JWT,) if signs else ()))
 
 
-def _moved(client: OwnClient, authority: str) -> TokenRefused:
-    return TokenRefused(
+def _check_bound(client: OwnClient, authority: str) -> None:
+    """Raises TokenRefused if it is another one that the client is bound to."""
+    if client.authority in {"", authority}:
+        return
+    raise TokenRefused(
         f"tokens for this server are given out by {authority}, and the client {client.client_id} is bound to "
         f"{client.authority}: nothing was sent. If you have a client there, send auth with its client_id",
         param="auth.client_id",

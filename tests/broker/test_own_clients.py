@@ -3,13 +3,16 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from mcp.server.mcpserver import Context, MCPServer
 from starlette.responses import JSONResponse, Response
 
 from broker.server_store import NewServer
 from broker.tenant_secret import TenantSecret
 from connectors.own_client import OwnClient, TokenRefused
+from gateway.loopback import served
 from kit.clock import ManualClock
 from kit.errors import InvalidRequest, UpstreamFailed
 from tests.broker.rig import ACME, Rig
@@ -122,6 +125,21 @@ async def test_a_server_that_takes_no_token_does_not_make_us_ask_for_ever(
     clock.advance(seconds=7)
     await said(rig)
     assert len(issuer.asked) == 3
+
+
+async def test_servers_are_told_that_we_have_the_extension(rig: Rig) -> None:
+    server = MCPServer("curious", log_level="CRITICAL")
+
+    @server.tool()
+    def extensions(ctx: Context[Any, Any]) -> list[str]:
+        """What the client declares."""
+        declared = ctx.client_capabilities
+        return sorted(declared.extensions or {}) if declared is not None else []
+
+    async with served(lambda _: server.streamable_http_app()) as url:
+        await rig.server("curious", f"{url}/mcp")
+        told = await rig.call("curious/extensions")
+    assert "io.modelcontextprotocol/oauth-client-credentials" in str(told.output)
 
 
 async def test_a_broken_authorization_server_is_left_alone_for_a_while(
