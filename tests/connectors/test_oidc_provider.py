@@ -36,8 +36,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(resource: str, clients: list[dict[str, Any]]) -> Iterator[str]:
-    """The issuer of a provider that protects ``resource`` and knows ``clients`` beforehand."""
+def running(resource: str, clients: list[dict[str, Any]], **options: str) -> Iterator[str]:
+    """The issuer of a provider that protects ``resource`` and knows ``clients`` beforehand; ``options``: what
+    else the script reads from its environment."""
     port = free_port()
     process = subprocess.Popen(
         [str(NODE), str(SCRIPT)],
@@ -46,6 +47,7 @@ def running(resource: str, clients: list[dict[str, Any]]) -> Iterator[str]:
             "PORT": str(port),
             "RESOURCE": resource,
             "CLIENTS": json.dumps(clients),
+            **options,
             "NODE_MODULES_ENTRY": str(node_modules() / "entry.js"),
         },
         stdout=subprocess.PIPE,
