@@ -30,6 +30,7 @@ MAX_ROUNDS = 10
 MAX_QUESTIONS = 10
 """At once."""
 CLIENT_INFO = mcp_types.Implementation(name="heddle", version="0.1.0")
+CLIENT_CREDENTIALS = "io.modelcontextprotocol/oauth-client-credentials"
 USER_INTERFACES = "io.modelcontextprotocol/ui"
 UI_SETTINGS = {"mimeTypes": ["text/html;profile=mcp-app"]}
 
@@ -136,7 +137,8 @@ def interactive_client(
     ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
         return await client.elicit(params)
 
-    extensions = [advertise(USER_INTERFACES, UI_SETTINGS), *([TasksExtension()] if tasks else [])]
+    of_http = [TasksExtension(), advertise(CLIENT_CREDENTIALS)] if tasks else []
+    extensions = [advertise(USER_INTERFACES, UI_SETTINGS), *of_http]
     client = InteractiveClient(
         server,
         client_info=CLIENT_INFO,

@@ -57,6 +57,7 @@ class McpServer(SQLModel, table=True):
     catalog_slug: str | None = None
     auth_mode: str
     headers_secret_id: str | None = None
+    """The developer's own credentials, sealed: see ``broker/tenant_secret.py``."""
     approval: str = "never"
     tool_rules: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """Which of its tools may be used, and how: see ``broker/policy.py``."""

@@ -17,27 +17,21 @@ from broker.direct_calls import ONLY_IN_TURNS, called, connection_required
 from broker.exchange import Exchange
 from broker.metering import Payment
 from broker.models import McpServer, McpTool
-from broker.schemas import (
+from broker.new_server import changed_credentials, new_server
+from broker.schemas import CallTool, CreateTool, EditTool, RotateSecret, TestTool, render_tool
+from broker.server_schemas import (
     ApproveTools,
-    CallTool,
     CreateServer,
-    CreateTool,
-    EditTool,
-    RotateSecret,
     ServerPolicy,
-    TestTool,
     render_operator_server,
     render_server,
-    render_tool,
 )
-from broker.server_store import PER_USER, NewServer
 from broker.servers import McpServers
 from connectors.catalog import Catalog, CatalogEntry
-from connectors.config_values import check_values
 from connectors.credentials import ConnectionRequired
-from connectors.url_template import BadUrlValue
+from connectors.own_client import OwnClient
 from kit.caller import Admin, Caller, Standard
-from kit.errors import Conflict, InvalidRequest, NotFound
+from kit.errors import InvalidRequest
 from kit.ids import new_id
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
@@ -156,18 +150,22 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
 
     @router.post("/mcp-servers", status_code=201)
     async def create_server(body: CreateServer, caller: Admin) -> dict[str, Any]:
-        new = _new_server(body, catalog)
+        new = new_server(body, catalog)
         broker.policy.check_url(new.server_url, param="server_url")
         made = await servers.create(caller.account_id, new)
         skipped = [{"name": tool.name, "reason": tool.reason} for tool in made.skipped]
-        return {**render_server(made.server, made.tools), "skipped": skipped}
+        client = new.credentials if isinstance(new.credentials, OwnClient) else None
+        return {**render_server(made.server, made.tools, client), "skipped": skipped}
 
     @router.get("/mcp-servers")
     async def list_servers(caller: Standard) -> dict[str, Any]:
         rows = await servers.store.all(caller.account_id)
         tools = await servers.store.tools(*(row.id for row in rows))
         visible = await asyncio.gather(*(_visible(servers, row, tools[row.id], caller) for row in rows))
-        data = [render_server(row, seen) for row, seen in zip(rows, visible, strict=True)]
+        clients = await servers.store.own_clients(caller.account_id)
+        data = [
+            render_server(row, seen, clients.get(row.id)) for row, seen in zip(rows, visible, strict=True)
+        ]
         own, price_of = {row.name for row in rows}, await broker.prices(caller.account_id)
         operators = [
             render_operator_server(name, offered, price_of)
@@ -180,17 +178,15 @@ def mcp_server_routes(broker: Broker, catalog: Catalog) -> APIRouter:
     @router.get("/mcp-servers/{server_id}")
     async def get_server(server_id: str, caller: Standard) -> dict[str, Any]:
         row = await servers.store.get(caller.account_id, server_id)
-        return render_server(row, await _visible(servers, row, await servers.tools(row), caller))
+        tools = await _visible(servers, row, await servers.tools(row), caller)
+        return render_server(row, tools, await servers.tenant.current(row))
 
     @router.patch("/mcp-servers/{server_id}")
     async def edit_server(server_id: str, body: ServerPolicy, caller: Admin) -> dict[str, Any]:
         row = await servers.store.get(caller.account_id, server_id)
-        if body.auth_headers is not None and row.auth_mode == PER_USER:
-            raise InvalidRequest(
-                "auth_headers: end users bring their own credentials to this server", param="auth_headers"
-            )
-        row = await servers.store.edit(row, body.columns, body.auth_headers)
-        return render_server(row, await servers.tools(row))
+        client = await servers.tenant.current(row)
+        row = await servers.edit(row, body.columns, changed_credentials(body, row, client))
+        return render_server(row, await servers.tools(row), await servers.tenant.current(row))
 
     @router.post("/mcp-servers/{server_id}/approve")
     async def approve_tools(server_id: str, body: ApproveTools, caller: Admin) -> dict[str, Any]:
@@ -249,46 +245,6 @@ async def _visible(
     if caller.end_user_id is None or server.has_shared_tools:
         return tools
     return await servers.tools_seen_by(server, ToolScope(caller.account_id, caller.end_user_id))
-
-
-def _new_server(body: CreateServer, catalog: Catalog) -> NewServer:
-    headers = dict(body.auth_headers or {})
-    if body.catalog_slug is None:
-        assert body.name is not None and body.server_url is not None
-        if catalog.get(body.name) is not None:  # connections go by name: it must not mean two vendors
-            raise Conflict(
-                f"{body.name} is the name of a catalogue entry: choose another, or send catalog_slug",
-                code="name_taken",
-                param="name",
-            )
-        return NewServer(body.name, body.server_url, body.auth_mode, headers=headers, policy=body.columns)
-    entry = catalog.get(body.catalog_slug)
-    if entry is None:
-        raise NotFound(f"the catalogue has no entry {body.catalog_slug}", param="catalog_slug")
-    if entry.auth == "none" and body.auth_mode != "tenant":
-        raise InvalidRequest(
-            f"{entry.display_name} knows no users: expected auth_mode tenant", param="auth_mode"
-        )
-    if entry.server_url is None:
-        raise InvalidRequest(
-            f"{entry.display_name} is an API, not an MCP server: expected a slug of GET /v1/mcp-catalog",
-            param="catalog_slug",
-        )
-    if set(entry.auth_kinds) <= {"client_credentials", "oauth2"} and body.auth_mode == "tenant":
-        raise InvalidRequest(
-            f"{entry.display_name} takes {' or '.join(entry.auth_kinds)}, which tenant mode does not serve: "
-            "expected auth_mode per_user, or a server_url with auth_headers of your own",
-            param="auth_mode",
-        )
-    values = check_values(entry.fields_for("api_key"), body.config) if body.config is not None else {}
-    if body.config is not None:
-        headers |= entry.header_values(values)
-    try:
-        server_url = entry.filled(entry.server_url, values)
-    except BadUrlValue as error:
-        raise InvalidRequest(f"config.{error}", param="config") from None
-    name = body.name or entry.slug
-    return NewServer(name, server_url, body.auth_mode, entry.slug, headers, body.columns)
 
 
 def _render_entry(entry: CatalogEntry) -> dict[str, Any]:

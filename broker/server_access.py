@@ -12,6 +12,8 @@ from broker.mcp_failures import InsufficientScope, McpCallFailed, Unauthorized
 from broker.mcp_listing import Listing
 from broker.models import McpServer
 from broker.server_store import EITHER, PER_USER, TENANT, ServerStore
+from broker.tenant_credentials import TenantCredentials
+from connectors.client_tokens import ClientToken
 from connectors.credentials import ConnectionRequired, Credential, Credentials
 from kit.errors import HeddleError, UpstreamFailed
 
@@ -22,15 +24,17 @@ SAMPLING = "+sampling"
 
 @dataclass(frozen=True)
 class Bearer:
-    """How one call reaches a server: the pool's target, and the credential it carries if it is a user's."""
+    """How one call reaches a server: the pool's target, and the credential it carries if it is a user's, or
+    the token if it was given to the developer's own client."""
 
     target: McpTarget
     credential: Credential | None = None
+    token: ClientToken | None = None
 
 
 class ServerAccess:
     def __init__(self, store: ServerStore, credentials: Credentials, caller: McpCaller) -> None:
-        self._store = store
+        self.tenant = TenantCredentials(store, credentials)
         self._credentials = credentials
         self._caller = caller
 
@@ -86,15 +90,15 @@ class ServerAccess:
                 return wider
         wanted = f" ({' '.join(missing)})"[:MAX_SCOPES_CHARS] if missing else ""
         return UpstreamFailed(
-            f"the MCP server {server.name} does not let this credential do that: it lacks a right{wanted}",
+            f"the MCP server {server.name} does not let this credential do that: it lacks a right{wanted}"
+            + (", see auth.scopes" if bearer.token is not None else ""),
             code="mcp_forbidden",
         )
 
     async def _bearer(self, server: McpServer, scope: ToolScope) -> Bearer:
         end_user_id = self.require_end_user(server, scope)
         if server.auth_mode == TENANT or end_user_id is None:
-            headers = await self._store.headers(server)
-            return Bearer(self._target(server, "tenant", headers))
+            return await self._as_tenant(server)
         try:
             credential = await self._credentials.lease(
                 server.account_id, connector_of(server), end_user_id, label=scope.connection_label
@@ -102,11 +106,17 @@ class ServerAccess:
         except ConnectionRequired as need:
             if server.auth_mode != EITHER or need.reason != "not_connected":
                 raise  # who has connected is never acted for with other rights
-            return Bearer(self._target(server, "tenant", await self._store.headers(server)))
+            return await self._as_tenant(server)
         return self._as_user(server, credential)
 
     async def _renewed(self, server: McpServer, scope: ToolScope, refused: Bearer) -> Bearer:
-        """Another credential after a 401. Raises ConnectionRequired, or Unauthorized for a tenant's own."""
+        """Another credential after a 401. Raises ConnectionRequired; Unauthorized where the tenant has no
+        other one, or UpstreamFailed."""
+        if refused.token is not None:
+            renewed = await self._as_tenant(server, rejected=refused.token)
+            if renewed.token is refused.token:
+                raise Unauthorized
+            return renewed
         if refused.credential is None or scope.end_user_id is None:
             raise Unauthorized
         credential = await self._credentials.lease(
@@ -117,6 +127,10 @@ class ServerAccess:
             rejected=refused.credential,
         )
         return self._as_user(server, credential)
+
+    async def _as_tenant(self, server: McpServer, *, rejected: ClientToken | None = None) -> Bearer:
+        own = await self.tenant.of(server, rejected=rejected)
+        return Bearer(self._target(server, "tenant", own.headers), token=own.token)
 
     def _as_user(self, server: McpServer, credential: Credential) -> Bearer:
         return Bearer(self._target(server, credential.connection_id, credential.headers), credential)
@@ -148,9 +162,10 @@ def _refused(server: McpServer, scope: ToolScope, refused: Bearer) -> Exception:
     """What a final 401 means."""
     if refused.credential is not None and scope.end_user_id is not None:
         return ConnectionRequired(connector_of(server), scope.end_user_id, "expired")
-    return UpstreamFailed(
-        f"the MCP server {server.name} does not accept the configured credentials", code="mcp_unauthorized"
-    )
+    what = "the configured credentials"
+    if refused.token is not None:
+        what = "the tokens that the configured client is given: expected a client that may use it"
+    return UpstreamFailed(f"the MCP server {server.name} does not accept {what}", code="mcp_unauthorized")
 
 
 def unreachable(what: str, failure: McpCallFailed) -> UpstreamFailed:

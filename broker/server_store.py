@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import msgspec
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, case, col, delete, func, select
 
@@ -12,6 +11,8 @@ from broker.definition import definition_digest
 from broker.mcp_listing import ListedTool
 from broker.models import McpServer, McpTool
 from broker.namespace import claim_name
+from broker.tenant_secret import TenantSecret, opened, opened_clients, seal_anew
+from connectors.own_client import OwnClient
 from connectors.registry import register, unregister
 from kit.clock import Clock
 from kit.db import Database
@@ -24,7 +25,6 @@ from vault.store import Vault
 TENANT, PER_USER, EITHER = "tenant", "per_user", "either"
 """Whose credentials a server gets: the developer's; each end user's; the end user's own if they have
 connected, else the developer's."""
-PURPOSE = "mcp_headers"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class NewServer:
     server_url: str
     auth_mode: str
     catalog_slug: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: TenantSecret = field(default_factory=dict, repr=False)
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Columns of McpServer that say what is allowed: approval, tool_rules, timeout_ms, pin,
     allow_sampling, shared_tools."""
@@ -119,10 +119,10 @@ class ServerStore:
         await self._db.write(write)
 
     async def edit(
-        self, server: McpServer, columns: Mapping[str, Any], headers: Mapping[str, str] | None
+        self, server: McpServer, columns: Mapping[str, Any], credentials: TenantSecret | None
     ) -> McpServer:
-        """Change what is allowed, and the developer's own credentials unless ``headers`` is None. Pinning
-        approves of the definitions of that moment. Raises NotFound."""
+        """Change what is allowed, and the developer's own credentials unless they are None. Pinning approves
+        of the definitions of that moment. Raises NotFound."""
 
         def write(session: Session) -> McpServer:
             row = _locked(session, server)
@@ -130,8 +130,8 @@ class ServerStore:
                 _approve(session, row, None)
             for name, value in columns.items():
                 setattr(row, name, value)
-            if headers is not None:
-                self._seal_headers(session, row, headers)
+            if credentials is not None:
+                seal_anew(self._vault, session, row, credentials)
             row.updated_at = self._clock.now_ms()
             session.add(row)
             return row
@@ -151,15 +151,14 @@ class ServerStore:
 
         return await self._db.write(write)
 
-    async def headers(self, server: McpServer) -> dict[str, str]:
+    async def credentials(self, server: McpServer) -> TenantSecret:
         """The developer's own credentials for a server. Raises SecretNotFound, SecretTampered."""
-        if server.headers_secret_id is None:
-            return {}
-        opened = await self._vault.open(
-            server.headers_secret_id, account_id=server.account_id, owner=server.id, purpose=PURPOSE
-        )
-        headers: dict[str, str] = msgspec.json.decode(opened)
-        return headers
+        return await opened(self._vault, server)
+
+    async def own_clients(self, account_id: str) -> dict[str, OwnClient]:
+        """The clients that the account's servers have in place of headers, by server. Raises
+        SecretTampered."""
+        return await opened_clients(self._vault, account_id)
 
     async def store_tools(
         self, server: McpServer, listed: list[ListedTool], *, public: bool = False, ttl_ms: int | None = None
@@ -192,8 +191,8 @@ class ServerStore:
             updated_at=now,
             **new.policy,
         )
-        if new.headers:
-            self._seal_headers(session, server, new.headers)
+        if new.credentials:
+            seal_anew(self._vault, session, server, new.credentials)
         session.add(server)
         session.flush()
         touch(session, account_id)
@@ -207,20 +206,6 @@ class ServerStore:
                 now_ms=now,
             )
         return server
-
-    def _seal_headers(self, session: Session, server: McpServer, headers: Mapping[str, str]) -> None:
-        """New credentials in place of those that the server had, if any."""
-        if server.headers_secret_id is not None:
-            self._vault.forget(session, server.headers_secret_id)
-        server.headers_secret_id = None
-        if headers:
-            server.headers_secret_id = self._vault.seal(
-                session,
-                account_id=server.account_id,
-                owner=server.id,
-                purpose=PURPOSE,
-                plaintext=msgspec.json.encode(dict(headers)),
-            )
 
     def _store_tools(self, session: Session, server: McpServer, listed: list[ListedTool]) -> ToolChanges:
         current = _locked(session, server)  # two discoveries at once would insert twice

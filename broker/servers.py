@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from broker.calls import NeedsInput, TaskUnderWay, ToolCall, ToolResult, ToolScope
 from broker.mcp_apps import for_models, shown_to_client, user_interface
@@ -19,9 +19,12 @@ from broker.policy import ToolPolicy, allowed, as_approval, policy_of
 from broker.server_access import ServerAccess, credential_of, unreachable
 from broker.server_store import PER_USER, NewServer, ServerStore, ToolChanges
 from broker.server_tools import ServerTools
+from broker.tenant_credentials import Checked
+from broker.tenant_secret import TenantSecret
 from broker.tool import BoundTool, CallContext
 from broker.trace_context import traceparent
 from connectors.credentials import Credentials
+from connectors.own_client import OwnClient
 from kit.clock import Clock
 from kit.errors import HeddleError, InvalidRequest, NotFound
 from kit.ids import new_id
@@ -52,6 +55,7 @@ class McpServers:
     ) -> None:
         self.store = store
         self._access = ServerAccess(store, credentials, caller)
+        self.tenant = self._access.tenant
         self._pool = pool
         self._caller = caller
         self._tools = ServerTools(store, self._access, clock)
@@ -69,8 +73,14 @@ class McpServers:
         A tenant server must answer now; a per-user server that wants credentials for its list is
         discovered when the first end user has connected. Raises Conflict, InvalidRequest, UpstreamFailed.
         """
-        listing = await self._probe(new)
+        checked = None
+        if isinstance(new.credentials, OwnClient):
+            checked = await self.tenant.check(account_id, new.server_url, new.catalog_slug, new.credentials)
+            new = replace(new, credentials=checked.client)
+        listing = await self._probe(new, checked)
         server = await self.store.insert(account_id, new)
+        if checked is not None:
+            self.tenant.keep(server, checked)
         if listing is None:
             return Registered(server, [], [])
         public = new.auth_mode == PER_USER  # it was listed to somebody without credentials
@@ -80,8 +90,24 @@ class McpServers:
 
     async def delete(self, server: McpServer) -> None:
         await self.store.delete(server)
+        self.tenant.forget(server)
         self._pool.retire_server(server.id)
         self._tools.forget(server.id)
+
+    async def edit(
+        self, server: McpServer, columns: Mapping[str, Any], credentials: TenantSecret | None
+    ) -> McpServer:
+        """As ``ServerStore.edit``; a client must be given a token first. Raises also as ``create``."""
+        checked = None
+        if isinstance(credentials, OwnClient):
+            checked = await self.tenant.changed(server, credentials)
+            credentials = checked.client
+        edited = await self.store.edit(server, columns, credentials)
+        if credentials is not None:
+            self.tenant.forget(server)
+        if checked is not None:
+            self.tenant.keep(edited, checked)
+        return edited
 
     async def tools(self, server: McpServer) -> list[McpTool]:
         """Those that are stored, for the developer's eyes: they may be one end user's own."""
@@ -148,20 +174,17 @@ class McpServers:
         """Do something with a server as this scope; raises as ``ServerAccess.ask``."""
         return await self._access.ask(server, scope, work)
 
-    async def _probe(self, new: NewServer) -> Listing | None:
+    async def _probe(self, new: NewServer, checked: Checked | None) -> Listing | None:
         """The tools that a server shows before it is registered; None if an end user must connect first."""
         key = f"probe:{new_id('p')}"
+        headers = new.credentials if checked is None else checked.headers
+        assert not isinstance(headers, OwnClient)
         try:
-            return await self._caller.list_tools(McpTarget((key, ""), new.server_url, new.headers))
+            return await self._caller.list_tools(McpTarget((key, ""), new.server_url, headers))
         except Denied:
             if new.auth_mode == PER_USER:
                 return None
-            raise InvalidRequest(
-                "the MCP server does not accept these credentials (401 or 403); send auth_headers, "
-                'or auth_mode "per_user"',
-                code="mcp_unauthorized",
-                param="auth_headers",
-            ) from None
+            raise _denied(checked) from None
         except McpCallFailed as failure:
             raise unreachable(new.server_url, failure) from None
         finally:
@@ -170,6 +193,22 @@ class McpServers:
     async def list_live(self, server: McpServer, scope: ToolScope) -> Listing:
         """The tools that a server shows to this scope now. Raises as ``refresh``."""
         return await self._access.list_live(server, scope)
+
+
+def _denied(checked: Checked | None) -> InvalidRequest:
+    if checked is not None:
+        return InvalidRequest(
+            "the MCP server does not accept the token that the client was given (401 or 403); send auth with "
+            "a client, and scopes, that may use it",
+            code="mcp_unauthorized",
+            param="auth.scopes",
+        )
+    return InvalidRequest(
+        "the MCP server does not accept these credentials (401 or 403); send auth_headers, auth, or "
+        'auth_mode "per_user"',
+        code="mcp_unauthorized",
+        param="auth_headers",
+    )
 
 
 def _bind(servers: McpServers, server: McpServer, tool: McpTool) -> BoundTool:

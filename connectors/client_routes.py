@@ -117,7 +117,7 @@ def render_client(row: AccountOAuthClient, clients: OAuthClients) -> dict[str, A
         "client_id": row.client_id,
         "has_secret": row.client_secret_id is not None,
         "token_auth": row.auth_method,
-        "jwks_uri": f"{clients.documents.public_url}{KEYS_PATH}/{row.account_id}"
+        "jwks_uri": clients.documents.key_set(row.account_id)
         if row.auth_method == "private_key_jwt"
         else None,
         "created_at": row.created_at,

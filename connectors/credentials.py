@@ -4,12 +4,14 @@ from typing import Any
 
 from sqlmodel import Session, select
 
+from connectors.client_tokens import ClientTokens
 from connectors.clients import OAuthClients
 from connectors.connections import API_KEY, OAUTH, Connections, Opened
 from connectors.http import OAuthHttp
 from connectors.last_used import LastUsed
 from connectors.lease_cache import ConnectionKey, Credential, LeaseCache
 from connectors.models import Connection
+from connectors.own_client import ClientCredentialsGrant
 from connectors.registry import ConnectorRegistry, ConnectorTarget
 from connectors.renewal import REFRESH_EARLY_MS, Renewal
 from connectors.status import ENDED, REVOKED, set_status
@@ -44,7 +46,8 @@ class ConnectionRequired(HeddleError):
 
 
 class Credentials:
-    """Leases credentials of connections, refreshing them in time and once."""
+    """Leases credentials of connections, refreshing them in time and once; and has what developers' own
+    clients need to get tokens (``own_clients``, ``client_tokens``)."""
 
     def __init__(
         self,
@@ -62,11 +65,14 @@ class Credentials:
         self._cache = LeaseCache()
         self.renewal = Renewal(db, clock, http, clients, connections)
         self.last_used = LastUsed(db)
+        self.own_clients = ClientCredentialsGrant(http, clients, registry.catalog)
+        self.client_tokens = ClientTokens(clock)
         connections.on_changed(self._cache.drop_connection)
 
     async def close(self) -> None:
         """Wait for the refreshes under way, and write down what was used."""
         await self.renewal.close()
+        await self.client_tokens.close()
         await self.last_used.write()
 
     async def lease(

@@ -5,6 +5,7 @@ specification's authorization chapter orders them.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,33 +46,71 @@ class AuthorizationServer:
     """The challenge's, else what the resource says it supports."""
 
 
+@dataclass(frozen=True)
+class ProtectedResource:
+    """What a server says of itself: its identifier, who gives out tokens for it (never nobody), and for what.
+
+    ``scopes``: the challenge's, else what the resource says it supports.
+    """
+
+    identifier: str
+    issuers: tuple[str, ...]
+    scopes: tuple[str, ...]
+
+
+async def protected_resource(http: OAuthHttp, server_url: str) -> ProtectedResource:
+    """Raises DiscoveryFailed, or UpstreamFailed if the server cannot be reached."""
+    challenge = await _challenge(http, server_url)
+    metadata = await _resource_metadata(http, server_url, challenge.get("resource_metadata"))
+    named = metadata.get("authorization_servers") or [_origin(server_url)]
+    issuers = tuple(issuer for issuer in named if isinstance(issuer, str)) if isinstance(named, list) else ()
+    if not issuers:
+        raise DiscoveryFailed("the resource metadata names no authorization server")
+    return ProtectedResource(
+        identifier=metadata.get("resource") or server_url.rstrip("/"),
+        issuers=issuers,
+        scopes=_scopes(challenge.get("scope"), metadata.get("scopes_supported")),
+    )
+
+
 async def discover(http: OAuthHttp, server_url: str) -> AuthorizationServer:
     """Raises DiscoveryFailed, or UpstreamFailed if a server cannot be reached."""
-    challenge = await _challenge(http, server_url)
-    resource = await _resource_metadata(http, server_url, challenge.get("resource_metadata"))
-    servers = resource.get("authorization_servers") or [_origin(server_url)]
-    issuer = servers[0]
-    if not isinstance(issuer, str):
-        raise DiscoveryFailed("the resource metadata names no authorization server")
+    resource = await protected_resource(http, server_url)
+    issuer = resource.issuers[0]
     metadata = await server_metadata(http, issuer)
     if "S256" not in (metadata.get("code_challenge_methods_supported") or ()):
         raise DiscoveryFailed(f"{issuer} does not offer PKCE with S256")
     return AuthorizationServer(
         issuer=issuer,
         authorization_endpoint=http.check(_required(metadata, "authorization_endpoint", issuer)),
-        token_endpoint=http.check(_required(metadata, "token_endpoint", issuer)),
+        token_endpoint=token_endpoint(http, metadata, issuer),
         registration_endpoint=metadata.get("registration_endpoint"),
         revocation_endpoint=metadata.get("revocation_endpoint"),
         takes_client_documents=metadata.get("client_id_metadata_document_supported") is True,
-        signing_algs=tuple(metadata.get("token_endpoint_auth_signing_alg_values_supported") or ()),
+        signing_algs=signing_algs(metadata),
         device_endpoint=metadata.get("device_authorization_endpoint"),
         offers_offline_access="offline_access" in (metadata.get("scopes_supported") or ()),
-        listed=tuple(issuer for issuer in servers if isinstance(issuer, str)),
-        auth_methods=tuple(metadata.get("token_endpoint_auth_methods_supported") or ("client_secret_basic",)),
+        listed=resource.issuers,
+        auth_methods=auth_methods(metadata),
         sends_iss=metadata.get("authorization_response_iss_parameter_supported") is True,
-        resource=resource.get("resource") or server_url.rstrip("/"),
-        scopes=_scopes(challenge.get("scope"), resource.get("scopes_supported")),
+        resource=resource.identifier,
+        scopes=resource.scopes,
     )
+
+
+def token_endpoint(http: OAuthHttp, metadata: Mapping[str, Any], issuer: str) -> str:
+    """Raises DiscoveryFailed, or UpstreamFailed if it may not be used."""
+    return http.check(_required(metadata, "token_endpoint", issuer))
+
+
+def auth_methods(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """How clients may prove themselves at the token endpoint."""
+    return tuple(metadata.get("token_endpoint_auth_methods_supported") or ("client_secret_basic",))
+
+
+def signing_algs(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """With which algorithms assertions may be signed; none: it does not say."""
+    return tuple(metadata.get("token_endpoint_auth_signing_alg_values_supported") or ())
 
 
 def parse_challenge(header: str) -> dict[str, str]:
@@ -133,7 +172,7 @@ def _scopes(challenged: str | None, supported: Any) -> tuple[str, ...]:
     return tuple(str(scope) for scope in supported) if isinstance(supported, list) else ()
 
 
-def _required(metadata: dict[str, Any], name: str, issuer: str) -> str:
+def _required(metadata: Mapping[str, Any], name: str, issuer: str) -> str:
     value = metadata.get(name)
     if not isinstance(value, str):
         raise DiscoveryFailed(f"{issuer} names no {name}")

@@ -106,6 +106,26 @@ async def refresh(
     return await request_tokens(http, target, client, form, endpoint=target.refresh_endpoint)
 
 
+async def client_credentials(
+    http: OAuthHttp,
+    target: TokenTarget,
+    client: ClientIdentity,
+    scope: str,
+    values: Mapping[str, str] | None = None,
+) -> Tokens:
+    """A token for the client itself (RFC 6749, section 4.4); ``scope`` as it is sent, "" for none.
+
+    Raises OAuthFailed or UpstreamFailed.
+    """
+    form = {
+        **_filled(target.token_params, values),
+        "grant_type": "client_credentials",
+        **({"scope": scope} if scope else {}),
+        **_resource(target),
+    }
+    return await request_tokens(http, target, client, form)
+
+
 async def request_device_code(
     http: OAuthHttp, grant: Grant, client: ClientIdentity, scopes: Sequence[str]
 ) -> Answer:

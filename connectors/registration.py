@@ -38,6 +38,10 @@ class OwnDocuments:
     def client_id(self, *, signed: bool) -> str:
         return self.public_url + (SIGNED_PATH if signed else PLAIN_PATH)
 
+    def key_set(self, account_id: str) -> str:
+        """Where the public key of an account's own clients is."""
+        return f"{self.public_url}{KEYS_PATH}/{account_id}"
+
     def document(self, *, signed: bool) -> dict[str, Any]:
         """What is served at ``client_id(signed=…)``."""
         document = {

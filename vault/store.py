@@ -1,5 +1,6 @@
 """The vault: secrets go in inside a write transaction, and come out only for who they belong to."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import bindparam
@@ -120,13 +121,27 @@ class Vault:
 
     async def open(self, secret_id: str, *, account_id: str, owner: str, purpose: str) -> bytes:
         """The plaintext. Raises SecretNotFound, or SecretTampered if it does not open for these."""
+        _, opened = await self.open_one_of(secret_id, account_id=account_id, owner=owner, purposes=(purpose,))
+        return opened
+
+    async def open_one_of(
+        self, secret_id: str, *, account_id: str, owner: str, purposes: Collection[str]
+    ) -> tuple[str, bytes]:
+        """The purpose of a secret that has one of these, and its plaintext. Raises as ``open``."""
         async with self._db.session() as session:
             row = await session.get(Secret, secret_id)
         if row is None:
             raise SecretNotFound(secret_id)
-        if (row.account_id, row.owner, row.purpose) != (account_id, owner, purpose):
+        if (row.account_id, row.owner) != (account_id, owner) or row.purpose not in purposes:
             raise SecretTampered("a sealed secret belongs to somebody else")
-        return self._unseal(row)
+        return row.purpose, self._unseal(row)
+
+    async def of_account(self, account_id: str, purpose: str) -> dict[str, bytes]:
+        """All that an account has for a purpose, by owner. Raises SecretTampered."""
+        query = select(Secret).where(Secret.account_id == account_id, Secret.purpose == purpose)
+        async with self._db.session() as session:
+            rows = (await session.exec(query)).all()
+        return {row.owner: self._unseal(row) for row in rows}
 
     async def opened(
         self, session: AsyncSession, *, account_id: str, owner: str, purpose: str

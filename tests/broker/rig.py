@@ -21,6 +21,7 @@ from connectors.connect import ConnectSessions
 from connectors.connections import Connections
 from connectors.credentials import Credentials
 from connectors.http import OAuthHttp
+from connectors.own_client import OwnClient
 from connectors.registry import ConnectorRegistry
 from gateway.accounts.models import Account
 from kit.clock import Clock
@@ -80,11 +81,18 @@ class Rig:
         auth_mode: str = "tenant",
         shared_tools: bool = False,
         headers: Mapping[str, str] | None = None,
+        client: OwnClient | None = None,
+        slug: str | None = None,
     ) -> Registered:
         return await self.broker.servers.create(
             account,
             NewServer(
-                name, url, auth_mode, headers=dict(headers or {}), policy={"shared_tools": shared_tools}
+                name,
+                url,
+                auth_mode,
+                slug,
+                credentials=client or dict(headers or {}),
+                policy={"shared_tools": shared_tools},
             ),
         )
 
@@ -147,11 +155,12 @@ async def rigged(
     operator_servers: Mapping[str, StdioServer] | None = None,
     call_timeout_s: float = 5.0,
     policy: OutboundPolicy = LOOPBACK,
+    catalog: Catalog | None = None,
 ) -> AsyncIterator[Rig]:
     await there_is(db, ACME)
     vault = Vault(db, KeyRing.parse(KEYS), clock)
     http = OAuthHttp(policy)
-    registry = ConnectorRegistry(db, Catalog.load())
+    registry = ConnectorRegistry(db, catalog or Catalog.load())
     clients = OAuthClients(db, vault, clock, http, "http://127.0.0.1:1/connect/callback")
     connections = Connections(db, vault, clock, http, clients)
     credentials = Credentials(db, clock, http, clients, registry, connections)
@@ -173,4 +182,5 @@ async def rigged(
         yield Rig(db, vault, connections, sessions, broker)
     finally:
         await broker.close()
+        await credentials.close()
         await http.close()

@@ -219,7 +219,7 @@ async def test_concurrent_calls_share_one_client(bench: Bench) -> None:
 
 async def test_a_tenants_headers_are_sent(bench: Bench) -> None:
     url = await serve(bench)
-    await bench.server(url, headers={"x-team": "blue"})
+    await bench.server(url, credentials={"x-team": "blue"})
     assert (await bench.result("srv/header")).content[0]["text"] == "blue"
 
 

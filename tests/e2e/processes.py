@@ -22,14 +22,11 @@ def free_port() -> int:
 
 
 class HeddleProcess:
-    """``heddle serve`` in a folder of its own. ``kill`` is SIGKILL; ``start`` may be called again.
+    """``heddle serve`` in a folder of its own. ``kill`` is SIGKILL; ``start`` may be called again."""
 
-    ``as_users_do``: the interpreter is started with the command, for tests of what the system shows of it.
-    """
-
-    def __init__(self, folder: Path, *, as_users_do: bool = False, **environment: str) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self._as_users_do = as_users_do
+        self._as_users_do = False
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = folder / "output.txt"
@@ -44,6 +41,13 @@ class HeddleProcess:
         }
         self._process: subprocess.Popen[bytes] | ForkedCommand | None = None
         self.starts = 0
+
+    @classmethod
+    def as_users_do(cls, folder: Path, **environment: str) -> "HeddleProcess":
+        """One that starts from nothing, for tests of what the system shows of it."""
+        process = cls(folder, **environment)
+        process._as_users_do = True
+        return process
 
     def start(self) -> None:
         assert self.try_start(), self.output.read_text()

@@ -34,7 +34,7 @@ def shown_keys(process: HeddleProcess) -> list[str]:
 
 
 def test_the_first_start_prints_the_admin_key_once(tmp_path: Path) -> None:
-    process = HeddleProcess(tmp_path, as_users_do=True)
+    process = HeddleProcess.as_users_do(tmp_path)
     del process.environment["HEDDLE_BOOTSTRAP_ADMIN_KEY"]
     process.start()
     found = shown_keys(process)

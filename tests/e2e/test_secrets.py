@@ -25,11 +25,14 @@ from starlette.types import ASGIApp
 from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
 from gateway.demo.story import CSRF
 from gateway.loopback import served
+from tests.broker.token_peers import TokenServer, guarded, token_server
 from tests.e2e.canaries import data_folder, dumped, files_with, found_in, listening, of_process
 from tests.e2e.processes import ADMIN_KEY, HeddleProcess
 
 TENANT_CANARY = "canary-tenant-header-6f1d2c3b4a59"
 PASTED_CANARY = "canary-pasted-key-0a9b8c7d6e5f"
+CLIENT_CANARY = "canary-client-secret-2b3c4d5e6f7a"
+ROTATED_CANARY = "canary-rotated-secret-8a9b0c1d2e3f"
 BUILTIN_CANARY = "canary-builtin-secret-7e6f5d4c3b2a"
 PROMPT_CANARY = "canary-prompt-3e2d1c0b9a8f"
 PROVIDER_CANARY = "canary-provider-key-5d4c3b2a1f0e"
@@ -83,15 +86,15 @@ async def test_secrets_are_nowhere_in_the_clear(
 
     answers: list[str] = []
     secrets: list[str] = [*OPERATORS_OWN, TENANT_CANARY, PASTED_CANARY, BUILTIN_CANARY]
+    secrets += [CLIENT_CANARY, ROTATED_CANARY]
     written: dict[str, bytes] = {}
     async with AsyncExitStack() as stack:
         api_routes = [Route("/echo", echo), Route("/v1/messages", refuse, methods=["POST"])]
         vendor_api = await stack.enter_async_context(served(lambda _: Starlette(routes=api_routes)))
         provider = {"dialect": "anthropic", "base_url": vendor_api, "api_key": PROVIDER_CANARY}
         prices = {"provider": "canary", "input_usd_per_mtok": "1", "output_usd_per_mtok": "5"}
-        heddle = HeddleProcess(
+        heddle = HeddleProcess.as_users_do(
             tmp_path,
-            as_users_do=True,
             HEDDLE_CATALOG_DIR=str(catalogue),
             HEDDLE_LOG_LEVEL="debug",
             HEDDLE_SIM="on",
@@ -105,6 +108,8 @@ async def test_secrets_are_nowhere_in_the_clear(
         async with (
             served(build) as notebook,
             served(lambda _: MCPServer("plain", log_level="ERROR").streamable_http_app()) as plain,
+            token_server(TokenServer(clients={"robot": CLIENT_CANARY})) as issuer,
+            guarded(issuer) as mcp,
             httpx.AsyncClient(base_url=heddle.url, timeout=30) as client,
         ):
             admin = {"x-api-key": ADMIN_KEY}
@@ -130,6 +135,18 @@ async def test_secrets_are_nowhere_in_the_clear(
                 "auth_headers": {"authorization": f"Bearer {TENANT_CANARY}"},
             }
             assert (await call("POST", "/v1/mcp-servers", tenant))["auth_mode"] == "tenant"
+            auth = {"type": "client_credentials", "client_id": "robot", "client_secret": CLIENT_CANARY}
+            robots = {"name": "robots", "server_url": mcp.url, "auth": auth}
+            server = await call("POST", "/v1/mcp-servers", robots)
+            issuer.clients["robot"] = ROTATED_CANARY
+            issuer.good.clear()
+            add = {"name": "robots/add", "input": {"a": 1, "b": 1}}
+            assert "invalid_client" in str((await call("POST", "/v1/tools/call", add))["output"])
+            change = {"auth": {**auth, "client_secret": ROTATED_CANARY}}
+            assert "auth" in await call("PATCH", f"/v1/mcp-servers/{server['id']}", change)
+            assert (await call("POST", "/v1/tools/call", add))["is_error"] is False
+            secrets += issuer.given
+            assert len(issuer.given) == 2
             leaky = {
                 "name": "leaky",
                 "provider": "qlaud-builtin/http-call",

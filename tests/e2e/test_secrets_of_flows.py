@@ -61,7 +61,7 @@ async def visiting(folder: Path, database: dict[str, str]) -> AsyncIterator[tupl
             text = FILE.format(slug=slug, url=vendor.url, token_auth=method)
             (catalogue / f"{slug}.toml").write_text(text)
         stdio = {"command": sys.executable, "args": [str(ROGUE), "plain"], "env": {"TOKEN": STDIO}}
-        heddle = HeddleProcess(
+        heddle = HeddleProcess.as_users_do(
             folder,
             HEDDLE_CATALOG_DIR=str(catalogue),
             HEDDLE_LOG_LEVEL="debug",
