@@ -13,6 +13,7 @@ from sqlmodel import Session
 from broker.broker import Broker
 from broker.calls import ToolScope, ToolSelection
 from broker.metering import TurnBudget
+from broker.toolset import Toolset
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, PaymentRequired, RateLimited, UpstreamTimeout
@@ -168,6 +169,7 @@ class TurnRunner:
             elif turn.iteration >= turn.max_iterations:
                 return await self._complete(run, hit_max=True)
             else:
+                await self._renew_tools(run)
                 try:
                     await self._model_step.run(run, on_open=started.open)
                 except PaymentRequired as refusal:
@@ -194,8 +196,7 @@ class TurnRunner:
             turn_id=turn.id,
             metadata=thread.meta,
         )
-        selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
-        toolset = with_client_tools(turn, await self._broker.toolset(scope, selection))
+        toolset = await self._toolset(turn, scope)
         await check_dynamic_approvals(turn, scope, self._broker.dynamic)
         context = await self._window.open(turn, thread)
         answered = context.history[-1].role == "user"
@@ -212,6 +213,15 @@ class TurnRunner:
             cancelled_by_owner=lambda: started.cancelled,
             budget=None if limit is None else TurnBudget(limit, spent=lambda: turn.cost_nanos),
         )
+
+    async def _toolset(self, turn: Turn, scope: ToolScope) -> Toolset:
+        selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
+        return with_client_tools(turn, await self._broker.toolset(scope, selection))
+
+    async def _renew_tools(self, run: TurnRun) -> None:
+        """What has been connected since the last step has brought its tools."""
+        if run.tools_outdated:
+            run.toolset, run.tools_outdated = await self._toolset(run.turn, run.scope), False
 
     async def _complete(self, run: TurnRun, *, hit_max: bool = False) -> str | None:
         turn = run.turn

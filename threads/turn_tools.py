@@ -44,7 +44,7 @@ def _check_approvals(turn: Turn, toolset: Toolset) -> None:
     if not isinstance(turn.tool_approval, dict) or toolset.required or turn.tools_mode == "dynamic":
         return
     known: set[str] = set()
-    for name in toolset.tools:
+    for name in (*toolset.tools, *toolset.answered):
         known = known.union(*toolset.names_of(name))
     for name in turn.tool_approval:
         if name not in known:

@@ -24,6 +24,7 @@ from broker.servers import McpServers
 from broker.tool import BoundTool
 from connectors.catalog import CatalogEntry
 from connectors.connections import Connections
+from connectors.credentials import ConnectionRequired
 from kit.errors import HeddleError
 
 MAX_KEPT_TOOLS = 20_000
@@ -128,7 +129,10 @@ class Offers:
                 return ()
 
         async def of_server(server: McpServer) -> Sequence[BoundTool]:
-            return self._servers.bind(server, await self._servers.tools_seen_by(server, scope))
+            try:
+                return self._servers.bind(server, await self._servers.tools_seen_by(server, scope))
+            except ConnectionRequired:
+                return ()
 
         vendors = [entry for entry in stock.vendors if entry.slug in stock.connected]
         servers = [

@@ -62,7 +62,7 @@ class Calling:
     ) -> tuple[Outcome, int | None]:
         scope = principal.tool_scope
         toolset = await self._broker.toolset(scope, ALL_TOOLS)
-        if params.name not in {**toolset.tools, **toolset.withheld}:
+        if toolset.find(params.name) is None and params.name not in toolset.withheld:
             raise MCPError(mcp_types.INVALID_PARAMS, f"Unknown tool: {params.name}")
         call = ToolCall(
             new_id("call"), params.name, params.arguments or {}, created_at=self._broker.clock.now_ms()
