@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import mcp_types
 import msgspec
 
 from broker.elicitation import Question
@@ -89,7 +90,8 @@ class ToolResult:
     """What a call came to: ``output`` for the client's event, ``content`` (Anthropic ``tool_result``
     blocks) for the model, ``record`` for the developer (target, status, latency_ms, bytes; no secrets).
     ``answered``: the tool itself gave it, be it to say that it failed. ``full``: the whole output as JSON,
-    where ``output`` is not all of it. ``for_client``: what its event has besides, and no model sees."""
+    where ``output`` is not all of it. ``for_client``: what its event has besides, and no model sees.
+    ``given``: what an MCP server answered, as it came, for those who speak MCP themselves; it is not kept."""
 
     output: Any
     content: list[dict[str, Any]]
@@ -98,6 +100,7 @@ class ToolResult:
     answered: bool = False
     full: bytes | None = field(default=None, repr=False)
     for_client: dict[str, Any] | None = None
+    given: mcp_types.CallToolResult | None = field(default=None, repr=False, compare=False)
 
     @property
     def whole_output(self) -> Any:
