@@ -8,6 +8,7 @@ import msgspec
 
 from broker.elicitation import Question
 from kit.json import storable
+from kit.trace_context import TraceContext
 
 MAX_RESULT_CHARS = 100_000
 """Of a result's text that a model is shown."""
@@ -52,7 +53,7 @@ class Progress(Protocol):
 @dataclass(frozen=True)
 class ToolScope:
     """On whose behalf tools are resolved and called. ``connection_label``: which of an end user's accounts at
-    a vendor is used."""
+    a vendor is used. ``trace``: of the request that they are called for."""
 
     account_id: str
     end_user_id: str | None = None
@@ -60,6 +61,7 @@ class ToolScope:
     turn_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     connection_label: str = ""
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True)

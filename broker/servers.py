@@ -20,7 +20,7 @@ from broker.server_access import ServerAccess, credential_of, unreachable
 from broker.server_store import PER_USER, NewServer, ServerStore, ToolChanges
 from broker.server_tools import ServerTools
 from broker.tool import BoundTool, CallContext
-from broker.trace_context import traceparent
+from broker.trace_context import trace_of
 from connectors.credentials import ConnectionRequired, Credentials
 from kit.clock import Clock
 from kit.errors import HeddleError, InvalidRequest, NotFound
@@ -129,7 +129,7 @@ class McpServers:
             timeout_s=None if policy.timeout_ms is None else policy.timeout_ms / 1000,
             whole=user_interface(tool.details) is not None,
             input_schema=tool.input_schema,
-            traceparent=traceparent(context.scope, call),
+            trace=trace_of(context.scope, call),
         )
         keys: list[tuple[str, str]] = []
 

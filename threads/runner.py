@@ -17,6 +17,7 @@ from broker.toolset import Toolset
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, PaymentRequired, RateLimited, UpstreamTimeout
+from kit.trace_context import trace_in
 from threads import needs
 from threads.actions import PendingActions
 from threads.approvals import Approvals
@@ -195,6 +196,7 @@ class TurnRunner:
             thread_id=turn.thread_id,
             turn_id=turn.id,
             metadata=thread.meta,
+            trace=trace_in((turn.tool_scope or {}).get("trace")),
         )
         toolset = await self._toolset(turn, scope)
         await check_dynamic_approvals(turn, scope, self._broker.dynamic)

@@ -9,6 +9,7 @@ from broker.names import MODEL_NAME
 from broker.schema import check_schema
 from kit.errors import InvalidRequest
 from kit.money import nanos_from_usd
+from kit.trace_context import TraceContext
 from threads.context.settings import parse_context
 from threads.models import DAY_MS, HOUR_MS
 
@@ -73,6 +74,13 @@ class TurnRequest:
     background: bool
     hands_calls_over: bool = False
     """The calls of its answer are its caller's affair: the turn ends with them."""
+    trace: TraceContext | None = None
+    """Of the request that it came with."""
+
+    @property
+    def tool_scope(self) -> dict[str, Any] | None:
+        """See ``Turn.tool_scope``."""
+        return None if self.trace is None else {"trace": self.trace.headers}
 
 
 def parse_turn(body: Mapping[str, Any], *, default_tools_mode: str = "none") -> TurnRequest:

@@ -14,6 +14,7 @@ from broker.tool import CallContext
 from kit.caller import Standard
 from kit.ids import new_id
 from kit.request_body import RequestBody
+from kit.trace_context import trace_in_headers
 
 MAX_CREDENTIALS = 20
 
@@ -60,7 +61,8 @@ def dynamic_routes(broker: Broker) -> APIRouter:
     @router.post("/tools/execute")
     async def execute_tools(body: ExecuteTools, caller: Standard, request: Request) -> dict[str, Any]:
         end_user_id = caller.acting_for(body.end_user_id)
-        scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
+        trace = trace_in_headers(request.headers.raw)
+        scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id, trace=trace)
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
         call = ToolCall(new_id("call"), EXECUTE, {"calls": body.calls}, created_at=broker.clock.now_ms())
         return await dynamic.execute(call, CallContext(scope, payment))

@@ -1,6 +1,7 @@
 """A tool call of an MCP client: by the same rules as ``POST /v1/tools/call``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import mcp_types
@@ -18,6 +19,7 @@ from gateway.mcp_server.results import Results, refusal
 from gateway.mcp_server.running import RunningCalls, call_name
 from kit.errors import HeddleError
 from kit.ids import new_id
+from kit.trace_context import trace_in, trace_in_headers
 
 ALL_TOOLS = ToolSelection("tenant")
 
@@ -63,7 +65,8 @@ class Calling:
         called_off: Callable[[], bool],
     ) -> tuple[Outcome, int | None, dict[str, Any] | None]:
         """The outcome, what it cost, and the output schema that the client was shown."""
-        scope = principal.tool_scope
+        trace = trace_in(params.meta) or trace_in_headers(ctx.request.headers.raw if ctx.request else ())
+        scope = replace(principal.tool_scope, trace=trace)
         toolset = await self._broker.toolset(scope, ALL_TOOLS)
         tool = toolset.find(params.name)
         if tool is None and params.name not in toolset.withheld:

@@ -37,9 +37,9 @@ class Results:
         promised: dict[str, Any] | None = None,
         version: str = LATEST_MODERN_VERSION,
     ) -> mcp_types.CallToolResult:
-        """``promised``: the output schema that the client was shown. Where there is nothing to keep the promise
-        with, the result is an error that says why, and has what there is: clients refuse anything else
-        (MCP specification, server/tools, "Output Schema": structured results MUST conform)."""
+        """``promised``: the output schema that the client was shown. Where there is nothing to keep the
+        promise with, the result is an error that says why, and has what there is: clients refuse anything
+        else (MCP specification, server/tools, "Output Schema": structured results MUST conform)."""
         fields = _structured(result, version)
         content, is_error = _content(result, version), result.is_error
         broken = None if promised is None or is_error else self._broken(result, promised, fields)
