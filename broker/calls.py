@@ -1,5 +1,6 @@
 """What goes into the broker and what comes out: scopes, selections, calls, results."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -52,8 +53,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class ToolScope:
-    """On whose behalf tools are resolved and called. ``connection_label``: which of an end user's accounts at
-    a vendor is used. ``trace``: of the request that they are called for."""
+    """On whose behalf tools are resolved and called. ``connections``: which of an end user's accounts is
+    used, labels by connector; elsewhere it is the one with ``connection_label``. ``trace``: of the request
+    that they are called for."""
 
     account_id: str
     end_user_id: str | None = None
@@ -61,7 +63,12 @@ class ToolScope:
     turn_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     connection_label: str = ""
+    connections: Mapping[str, str] = field(default_factory=dict)
     trace: TraceContext | None = None
+
+    def label_at(self, connector: str) -> str:
+        """Which of the end user's accounts at a connector is used."""
+        return self.connections.get(connector, self.connection_label)
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,7 @@ class NeedsConnection:
     display_name: str
     connect_url: str = field(repr=False)
     expires_at: int = 0
+    label: str = ""
 
 
 @dataclass(frozen=True)

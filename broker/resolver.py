@@ -95,14 +95,11 @@ class ToolResolver:
     ) -> NeedsConnection:
         """A link by which the scope's end user connects an account. Raises InvalidRequest, NotFound."""
         assert scope.end_user_id is not None
+        label = scope.label_at(connector)
         link = await self._connect_sessions.create(
-            scope.account_id,
-            connector,
-            scope.end_user_id,
-            label=scope.connection_label,
-            scopes=list(scopes) or None,
+            scope.account_id, connector, scope.end_user_id, label=label, scopes=list(scopes) or None
         )
-        return NeedsConnection(connector, display_name, link.connect_url, link.expires_at)
+        return NeedsConnection(connector, display_name, link.connect_url, link.expires_at, label)
 
     async def operator_tools(self) -> dict[str, list[BoundTool]]:
         """The tools of each of the operator's servers; none of one that cannot be asked at the moment."""

@@ -95,9 +95,10 @@ class ServerAccess:
         if server.auth_mode == TENANT or end_user_id is None:
             headers = await self._store.headers(server)
             return Bearer(self._target(server, "tenant", headers))
+        connector = connector_of(server)
         try:
             credential = await self._credentials.lease(
-                server.account_id, connector_of(server), end_user_id, label=scope.connection_label
+                server.account_id, connector, end_user_id, label=scope.label_at(connector)
             )
         except ConnectionRequired as need:
             if server.auth_mode != EITHER or need.reason != "not_connected":
@@ -109,11 +110,12 @@ class ServerAccess:
         """Another credential after a 401. Raises ConnectionRequired, or Unauthorized for a tenant's own."""
         if refused.credential is None or scope.end_user_id is None:
             raise Unauthorized
+        connector = connector_of(server)
         credential = await self._credentials.lease(
             server.account_id,
-            connector_of(server),
+            connector,
             scope.end_user_id,
-            label=scope.connection_label,
+            label=scope.label_at(connector),
             rejected=refused.credential,
         )
         return self._as_user(server, credential)

@@ -17,7 +17,6 @@ from broker.toolset import Toolset
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, PaymentRequired, RateLimited, UpstreamTimeout
-from kit.trace_context import trace_in
 from threads import needs
 from threads.actions import PendingActions
 from threads.approvals import Approvals
@@ -33,7 +32,7 @@ from threads.steps import ModelStepRunner, TurnRun
 from threads.tool_dispatch import may_wait_for_funds
 from threads.tool_step import ToolStepRunner
 from threads.turn_events import done_event, error_event
-from threads.turn_tools import check_dynamic_approvals, with_client_tools
+from threads.turn_tools import check_dynamic_approvals, tool_scope, with_client_tools
 
 logger = logging.getLogger("heddle.threads")
 
@@ -190,14 +189,7 @@ class TurnRunner:
         async with self._db.session() as session:
             thread = await session.get(Thread, turn.thread_id)
         assert thread is not None
-        scope = ToolScope(
-            account_id=turn.account_id,
-            end_user_id=turn.end_user_id,
-            thread_id=turn.thread_id,
-            turn_id=turn.id,
-            metadata=thread.meta,
-            trace=trace_in((turn.tool_scope or {}).get("trace")),
-        )
+        scope = tool_scope(turn, thread.meta)
         toolset = await self._toolset(turn, scope)
         await check_dynamic_approvals(turn, scope, self._broker.dynamic)
         context = await self._window.open(turn, thread)

@@ -105,7 +105,7 @@ class Offers:
 
     async def view(self, scope: ToolScope) -> View:
         servers = await self._servers.store.all(scope.account_id)
-        connected = await self._connections.active(scope.account_id, scope.end_user_id)
+        connected = await self._connections.active(scope.account_id, scope.end_user_id, scope.label_at)
         vendors = self._catalog_servers.offered(servers)
         own = {server.name for server in servers}
         operators = [
