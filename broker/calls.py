@@ -1,12 +1,15 @@
 """What goes into the broker and what comes out: scopes, selections, calls, results."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import mcp_types
 import msgspec
 
 from broker.elicitation import Question
 from kit.json import storable
+from kit.trace_context import TraceContext
 
 MAX_RESULT_CHARS = 100_000
 """Of a result's text that a model is shown."""
@@ -50,8 +53,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class ToolScope:
-    """On whose behalf tools are resolved and called. ``connection_label``: which of an end user's accounts at
-    a vendor is used."""
+    """On whose behalf tools are resolved and called. ``connections``: which of an end user's accounts is
+    used, labels by connector; elsewhere it is the one with ``connection_label``. ``trace``: of the request
+    that they are called for."""
 
     account_id: str
     end_user_id: str | None = None
@@ -59,6 +63,12 @@ class ToolScope:
     turn_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     connection_label: str = ""
+    connections: Mapping[str, str] = field(default_factory=dict)
+    trace: TraceContext | None = None
+
+    def label_at(self, connector: str) -> str:
+        """Which of the end user's accounts at a connector is used."""
+        return self.connections.get(connector, self.connection_label)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ class ToolResult:
     """What a call came to: ``output`` for the client's event, ``content`` (Anthropic ``tool_result``
     blocks) for the model, ``record`` for the developer (target, status, latency_ms, bytes; no secrets).
     ``answered``: the tool itself gave it, be it to say that it failed. ``full``: the whole output as JSON,
-    where ``output`` is not all of it. ``for_client``: what its event has besides, and no model sees."""
+    where ``output`` is not all of it. ``for_client``: what its event has besides, and no model sees.
+    ``given``: what an MCP server answered, as it came, for those who speak MCP themselves; it is not kept."""
 
     output: Any
     content: list[dict[str, Any]]
@@ -98,6 +109,7 @@ class ToolResult:
     answered: bool = False
     full: bytes | None = field(default=None, repr=False)
     for_client: dict[str, Any] | None = None
+    given: mcp_types.CallToolResult | None = field(default=None, repr=False, compare=False)
 
     @property
     def whole_output(self) -> Any:
@@ -113,6 +125,7 @@ class NeedsConnection:
     display_name: str
     connect_url: str = field(repr=False)
     expires_at: int = 0
+    label: str = ""
 
 
 @dataclass(frozen=True)

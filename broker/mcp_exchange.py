@@ -48,7 +48,7 @@ class UrlRequired:
 class McpToolCall:
     """A tool of a server, what it is called with, and within what time. ``whole``: whether the client gets
     the server's result as it is, besides what the model is told; ``input_schema``: as it was listed, since
-    some servers want arguments repeated in headers; ``traceparent``: W3C Trace Context, section 3.2."""
+    some servers want arguments repeated in headers; ``trace``: W3C Trace Context, as ``_meta`` has it."""
 
     server: str
     tool: str
@@ -57,7 +57,7 @@ class McpToolCall:
     timeout_s: float | None = None
     whole: bool = False
     input_schema: Mapping[str, Any] | None = None
-    traceparent: str | None = None
+    trace: Mapping[str, str] | None = None
 
 
 class ToolExchange:
@@ -84,8 +84,7 @@ class ToolExchange:
         ask = self._context.ask
         patience_s = ask.patience_s * MAX_ROUNDS if ask is not None else 0
         mirror_parameters(client, self._tool, self._call.input_schema)
-        traceparent = self._call.traceparent
-        meta: Any = None if traceparent is None else {"traceparent": traceparent}
+        meta: Any = None if self._call.trace is None else dict(self._call.trace)
         with client.asking(CallUnderWay(ask, self._context.sample, self.stopwatch)):
             try:
                 return await client.call_tool(

@@ -12,7 +12,7 @@ from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from broker.schema import BadSchema, object_schema
+from broker.schema import BadSchema, object_schema, usable_schema
 from kit.json import storable
 
 MAX_TOOLS = 500
@@ -151,13 +151,21 @@ def _listed(described: Any, known: set[str], *, modern: bool) -> ListedTool:
     return ListedTool(tool.name, description, object_schema(tool.input_schema), safe, _details(tool))
 
 
+def _usable(schema: dict[str, Any] | None) -> bool:
+    try:
+        usable_schema(schema)
+    except BadSchema:
+        return False
+    return True
+
+
 def _details(tool: mcp_types.Tool) -> dict[str, Any]:
-    """The parts that are not too large."""
+    """The parts that are not too large; an output schema that nobody could check an output by is none."""
     parts = {
         "title": tool.title,
         "annotations": tool.annotations
         and tool.annotations.model_dump(mode="json", by_alias=True, exclude_none=True),
-        "output_schema": tool.output_schema,
+        "output_schema": tool.output_schema if _usable(tool.output_schema) else None,
         "_meta": tool.meta,
     }
     stored = {name: storable(part) for name, part in parts.items() if part}

@@ -43,7 +43,9 @@ def to_result(result: mcp_types.CallToolResult, record: dict[str, Any], *, whole
         record["cut"] = True
     told = _for_client(result, whole=whole)
     is_error = bool(result.is_error)
-    return ToolResult(output, blocks, is_error, record, answered=True, full=full, for_client=told)
+    return ToolResult(
+        output, blocks, is_error, record, answered=True, full=full, for_client=told, given=result
+    )
 
 
 def _for_client(result: mcp_types.CallToolResult, *, whole: bool) -> dict[str, Any] | None:

@@ -16,11 +16,12 @@ HASH_DIGITS = 8
 MAX_LENGTH = 64
 
 
-def model_names(names: Iterable[str]) -> dict[str, str]:
-    """Model-safe names by full name. The outcome does not depend on the order of ``names``."""
+def model_names(names: Iterable[str], *, reserved: Iterable[str] = ()) -> dict[str, str]:
+    """Model-safe names by full name, none of which is ``reserved``. The outcome does not depend on the order
+    of ``names``."""
     wanted = sorted(set(names), key=lambda name: (not MODEL_NAME.fullmatch(name), name))
     mapping: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = set(reserved)
     for name in wanted:
         candidate = name if MODEL_NAME.fullmatch(name) else name.replace("/", "__", 1)
         digits = HASH_DIGITS

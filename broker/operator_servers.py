@@ -13,7 +13,7 @@ from broker.mcp_failures import Denied, McpCallFailed
 from broker.mcp_listing import ListedTool
 from broker.mcp_stdio import StdioServer
 from broker.tool import BoundTool, CallContext
-from broker.trace_context import traceparent
+from broker.trace_context import trace_of
 from kit.errors import UpstreamUnavailable
 
 logger = logging.getLogger("heddle.broker")
@@ -97,7 +97,7 @@ class _OperatorTool:
             call.input,
             self.tool.retry_safe,
             input_schema=self.tool.input_schema,
-            traceparent=traceparent(context.scope, call),
+            trace=trace_of(context.scope, call),
         )
         try:
             return await self.caller.call_tool(self.target, what, context)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from broker.calls import NeedsConnection, ToolScope, ToolSelection
+from broker.connect_tool import CONNECT, connect_tool
 from broker.end_user import end_user_of
 from broker.models import McpServer, Tool
 from broker.operator_servers import OperatorServers
@@ -53,8 +54,7 @@ class ToolResolver:
         registered = await self._registry.all(scope.account_id)
         servers = await self._servers.store.all(scope.account_id)
         if selection.mode == "tenant":
-            every = await self._all(scope, registered, servers)
-            return Toolset.build([tool for tool in every if tool.for_models])
+            return await self._all(scope, registered, servers)
         bound: list[BoundTool] = []
         required: dict[str, NeedsConnection] = {}
         for wanted in selection.tools:
@@ -95,14 +95,11 @@ class ToolResolver:
     ) -> NeedsConnection:
         """A link by which the scope's end user connects an account. Raises InvalidRequest, NotFound."""
         assert scope.end_user_id is not None
+        label = scope.label_at(connector)
         link = await self._connect_sessions.create(
-            scope.account_id,
-            connector,
-            scope.end_user_id,
-            label=scope.connection_label,
-            scopes=list(scopes) or None,
+            scope.account_id, connector, scope.end_user_id, label=label, scopes=list(scopes) or None
         )
-        return NeedsConnection(connector, display_name, link.connect_url, link.expires_at)
+        return NeedsConnection(connector, display_name, link.connect_url, link.expires_at, label)
 
     async def operator_tools(self) -> dict[str, list[BoundTool]]:
         """The tools of each of the operator's servers; none of one that cannot be asked at the moment."""
@@ -144,6 +141,9 @@ class ToolResolver:
             if (not tool_name or tool.display_name.partition("/")[2] == tool_name)
             and (tool.for_models or not for_models)
         ]
+        if not chosen and tool_name == CONNECT and server is not None:
+            connect = self._connect_tool(server)
+            chosen = [connect] if connect is not None else []
         if not chosen and tool_name:
             raise _unknown(wanted)
         return chosen
@@ -151,22 +151,39 @@ class ToolResolver:
     def _bind(self, row: Tool) -> BoundTool:
         return self._kinds[row.kind].bind(row)
 
-    async def _all(
-        self, scope: ToolScope, registered: list[Tool], servers: list[McpServer]
-    ) -> list[BoundTool]:
+    async def _all(self, scope: ToolScope, registered: list[Tool], servers: list[McpServer]) -> Toolset:
+        """Everything that models may call; of a server that is to be connected first, what connects it."""
         nobody = scope.end_user_id is None
         bound = [self._bind(row) for row in registered if not (nobody and row.auth_mode == PER_USER)]
         usable = [server for server in servers if not (nobody and server.auth_mode == PER_USER)]
-        seen = await asyncio.gather(*(self._servers.tools_seen_by(server, scope) for server in usable))
+        connecting, connected = list[BoundTool](), list[BoundTool]()
+        seen = await asyncio.gather(*(self._seen_by(scope, server) for server in usable))
         for server, tools in zip(usable, seen, strict=True):
-            bound += self._servers.bind(server, tools)
+            bound += tools or ()
+            connect = None if nobody else self._connect_tool(server)
+            if connect is not None:
+                (connecting if tools is None else connected).append(connect)
         own = {server.name for server in servers}
         for name in sorted(self._operator.names - own):
             try:
                 bound += await self._operator.tools(name)
             except HeddleError:
                 continue  # logged where it happened
-        return bound
+        return Toolset.build(
+            [tool for tool in bound if tool.for_models], connecting=connecting, connected=connected
+        )
+
+    async def _seen_by(self, scope: ToolScope, server: McpServer) -> list[BoundTool] | None:
+        """None if they cannot be known before this end user has connected."""
+        try:
+            return self._servers.bind(server, await self._servers.tools_seen_by(server, scope))
+        except ConnectionRequired:
+            return None
+
+    def _connect_tool(self, server: McpServer) -> BoundTool | None:
+        catalog = self._connect_sessions.registry.catalog
+        entry = catalog.get(server.catalog_slug) if server.catalog_slug is not None else None
+        return connect_tool(self._servers, server, entry)
 
     async def _named(self, scope: ToolScope, name: str, server: McpServer | None) -> list[BoundTool]:
         if server is not None:

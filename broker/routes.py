@@ -35,6 +35,7 @@ from kit.errors import InvalidRequest
 from kit.ids import new_id
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
+from kit.trace_context import trace_in_headers
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
@@ -73,6 +74,7 @@ def tool_routes(broker: Broker) -> APIRouter:
             end_user_id,
             thread_id=body.thread_id,
             connection_label=body.connection_label,
+            trace=trace_in_headers(request.headers.raw),
         )
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
         result, nanos = await called(broker, scope, body.name, body.input, payment)

@@ -34,10 +34,15 @@ def object_schema(schema: Any) -> dict[str, Any]:
 
     References stay within the schema; nothing is ever fetched (MCP specification 2026-07-28, JSON Schema).
     """
+    if isinstance(schema, dict) and schema.get("type", "object") != "object":
+        raise BadSchema('type: expected "object", tools take named arguments')
+    return {"type": "object", **usable_schema(schema)}
+
+
+def usable_schema(schema: Any) -> dict[str, Any]:
+    """The schema. Raises BadSchema unless it is a usable 2020-12 one; as ``object_schema``."""
     if not isinstance(schema, dict):
         raise BadSchema("expected a JSON Schema object")
-    if schema.get("type", "object") != "object":
-        raise BadSchema('type: expected "object", tools take named arguments')
     try:
         if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
             raise BadSchema(f"larger than {MAX_SCHEMA_BYTES} bytes")
@@ -53,7 +58,7 @@ def object_schema(schema: Any) -> dict[str, Any]:
     except ValueError as error:
         problem = str(error).splitlines()[0][:MAX_PROBLEM_CHARS]
     else:
-        return {"type": "object", **schema}
+        return schema
     raise BadSchema(f"not a valid JSON Schema (2020-12): {problem}")
 
 
@@ -100,8 +105,9 @@ class ArgumentValidator:
     def cached(self) -> int:
         return len(self._compiled)
 
-    def problems(self, schema: dict[str, Any], arguments: dict[str, Any]) -> list[str]:
-        """What is wrong with the arguments, in words that a model can act on; empty if nothing is."""
+    def problems(self, schema: dict[str, Any], arguments: Any) -> list[str]:
+        """What is wrong with the arguments (or another value), in words that a model can act on; empty if
+        nothing is."""
         try:
             compiled = self._of(schema)
         except (ValueError, jsonschema_rs.ValidationError, RecursionError):

@@ -99,9 +99,10 @@ class ServerAccess:
         end_user_id = self.require_end_user(server, scope)
         if server.auth_mode == TENANT or end_user_id is None:
             return await self._as_tenant(server)
+        connector = connector_of(server)
         try:
             credential = await self._credentials.lease(
-                server.account_id, connector_of(server), end_user_id, label=scope.connection_label
+                server.account_id, connector, end_user_id, label=scope.label_at(connector)
             )
         except ConnectionRequired as need:
             if server.auth_mode != EITHER or need.reason != "not_connected":
@@ -119,11 +120,12 @@ class ServerAccess:
             return renewed
         if refused.credential is None or scope.end_user_id is None:
             raise Unauthorized
+        connector = connector_of(server)
         credential = await self._credentials.lease(
             server.account_id,
-            connector_of(server),
+            connector,
             scope.end_user_id,
-            label=scope.connection_label,
+            label=scope.label_at(connector),
             rejected=refused.credential,
         )
         return self._as_user(server, credential)

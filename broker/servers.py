@@ -22,8 +22,8 @@ from broker.server_tools import ServerTools
 from broker.tenant_credentials import Checked
 from broker.tenant_secret import TenantSecret
 from broker.tool import BoundTool, CallContext
-from broker.trace_context import traceparent
-from connectors.credentials import Credentials
+from broker.trace_context import trace_of
+from connectors.credentials import ConnectionRequired, Credentials
 from connectors.own_client import OwnClient
 from kit.clock import Clock
 from kit.errors import HeddleError, InvalidRequest, NotFound
@@ -118,11 +118,19 @@ class McpServers:
         self._access.require_end_user(server, scope)
         return await self._tools.of(server, scope)
 
+    async def tools_when_connected(self, server: McpServer, scope: ToolScope) -> list[McpTool]:
+        """Those of ``tools_for``; ConnectionRequired also where they can be seen without a connection."""
+        await self._access.credential(server, scope)
+        return await self.tools_for(server, scope)
+
     async def tools_seen_by(self, server: McpServer, scope: ToolScope) -> list[McpTool]:
-        """Those of ``tools_for``; none if they cannot be known, or not soon enough."""
+        """Those of ``tools_for``; none if they cannot be known, or not soon enough. Raises ConnectionRequired
+        if this end user has to connect first."""
         try:
             async with asyncio.timeout(DISCOVERY_WAIT_S):
                 return await self.tools_for(server, scope)
+        except ConnectionRequired:
+            raise
         except (HeddleError, TimeoutError) as problem:
             logger.info("the tools of MCP server %s are not known: %s", server.id, type(problem).__name__)
             return []
@@ -147,7 +155,7 @@ class McpServers:
             timeout_s=None if policy.timeout_ms is None else policy.timeout_ms / 1000,
             whole=user_interface(tool.details) is not None,
             input_schema=tool.input_schema,
-            traceparent=traceparent(context.scope, call),
+            trace=trace_of(context.scope, call),
         )
         keys: list[tuple[str, str]] = []
 

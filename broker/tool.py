@@ -118,6 +118,8 @@ class BoundTool:
     """What its events have for clients that show its user interface (MCP Apps)."""
     for_models: bool = True
     """Whether models may call it; else only the user interfaces of its server do."""
+    connects: bool = False
+    """Whether it has the end user connect its server: once that is done, there are other tools."""
 
     @classmethod
     def of_client(cls, name: str, description: str, input_schema: dict[str, Any]) -> "BoundTool":

@@ -14,6 +14,7 @@ from broker.calls import AnswersLater, ToolCall, ToolResult, ToolScope, error_re
 from broker.endpoints import CircuitOpen, EndpointBusy, EndpointLimits, Endpoints
 from broker.exchange import Exchange, tracing
 from broker.signing import signed_headers
+from broker.trace_context import trace_of
 from broker.webhook_answer import read_answer
 from broker.webhook_http import UNKNOWN_OUTCOME, AttemptFailed, post
 from kit.clock import Clock
@@ -204,6 +205,7 @@ class _Dispatch:
             "accept": "application/json",
             "accept-encoding": "identity",  # a small compressed body could be a very large one
             "user-agent": "Heddle",
+            **trace_of(scope, call),
             **signed_headers(
                 *target.secrets, message_id=self._message_id(), timestamp_s=now_ms // 1000, body=body
             ),

@@ -162,7 +162,7 @@ class ConnectSessions:
         return await self.store(row, NewCredentials(API_KEY, checked, account_name=name))
 
     async def store_key(
-        self, account_id: str, connector: str, end_user_id: str, values: dict[str, str]
+        self, account_id: str, connector: str, end_user_id: str, values: dict[str, str], *, label: str = ""
     ) -> Connection:
         """Connect an end user by a key that the developer has asked for himself: what the hosted page does.
 
@@ -175,7 +175,7 @@ class ConnectSessions:
                 param="credentials",
             )
         new = NewCredentials(API_KEY, check_values(target.config_schema, values))
-        key = Connected(account_id, target.name, end_user_id, "")
+        key = Connected(account_id, target.name, end_user_id, "", label)
         return await self.connections.store(lambda _session, _id: None, key=key, new=new)
 
     async def authorize(
@@ -288,7 +288,7 @@ class ConnectSessions:
     async def decline(self, row: ConnectSession, before: set[str]) -> FlowEnd:
         if await self.rows.change(row, before, status="cancelled"):
             for listener in self._on_declined:
-                await listener(Declined(row.account_id, row.connector, row.end_user_id))
+                await listener(Declined(row.account_id, row.connector, row.end_user_id, row.label))
         return FlowEnd("cancelled", row)
 
     async def fail(

@@ -30,6 +30,7 @@ class Declined:
     account_id: str
     connector: str
     end_user_id: str
+    label: str = ""
 
 
 @dataclass(frozen=True)

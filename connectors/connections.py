@@ -264,18 +264,21 @@ class Connections:
             made_in = (await session.exec(query)).first()
         return [] if made_in is None or made_in.flow is None else list(made_in.flow["scopes"])
 
-    async def active(self, account_id: str, end_user_id: str | None) -> dict[str, int]:
-        """What an end user is connected to: the newest generation by connector. Nothing without one."""
+    async def active(
+        self, account_id: str, end_user_id: str | None, label_at: Callable[[str], str]
+    ) -> dict[str, int]:
+        """What an end user is connected to by the account that ``label_at`` a connector is used: the newest
+        generation by connector. Nothing without an end user."""
         if end_user_id is None:
             return {}
-        query = select(Connection.connector, Connection.generation).where(
+        query = select(Connection.connector, Connection.label, Connection.generation).where(
             Connection.account_id == account_id,
             Connection.end_user_id == end_user_id,
             col(Connection.status).not_in(ENDED),
-            Connection.label == "",
         )
         async with self._db.session() as session:
-            return dict((await session.exec(query)).all())
+            rows = (await session.exec(query)).all()
+        return {connector: made for connector, label, made in rows if label == label_at(connector)}
 
     async def by_id(self, connection_id: str) -> Connection | None:
         async with self._db.session() as session:

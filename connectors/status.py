@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from connectors.models import Connection
 from kit.outbox import record_event
+from kit.writer import touch
 
 Status = Literal["active", "expired", "revoked", "error"]
 ACTIVE: Final = "active"
@@ -44,7 +45,8 @@ def set_status(session: Session, row: Connection, status: Status, reason: Reason
 
 
 def tell(session: Session, row: Connection, what: str, now_ms: int, **more: Any) -> None:
-    """Record the event ``connection.{what}``."""
+    """Record the event ``connection.{what}``, and have those told who watch what the account has."""
+    touch(session, row.account_id)
     data = {
         "connection_id": row.id,
         "connector": row.connector,

@@ -293,10 +293,14 @@ class App:
         await self.db.close()
 
     async def _resume_turns(self, connected: Connected) -> None:
-        await self.engine.connected(connected.account_id, connected.connector, connected.end_user_id)
+        await self.engine.connected(
+            connected.account_id, connected.connector, connected.end_user_id, connected.label
+        )
 
     async def _tell_turns(self, declined: Declined) -> None:
-        await self.engine.declined(declined.account_id, declined.connector, declined.end_user_id)
+        await self.engine.declined(
+            declined.account_id, declined.connector, declined.end_user_id, declined.label
+        )
 
 
 def _database(settings: Settings) -> Database:

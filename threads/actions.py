@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from kit.caller import Caller
 from kit.clock import Clock
@@ -71,15 +71,17 @@ class PendingActions:
         return await self._db.write(write)
 
     async def resolve_connection(
-        self, account_id: str, connector: str, end_user_id: str, *, outcome: str
+        self, account_id: str, connector: str, end_user_id: str, label: str, *, outcome: str
     ) -> list[Resolved]:
         """The end user connected the account (``connected``) or declined to (``deny``)."""
+        labelled = col(PendingAction.payload)["label"].as_string()
         waiting = select(PendingAction.id, PendingAction.turn_id).where(
             PendingAction.account_id == account_id,
             PendingAction.end_user_id == end_user_id,
             PendingAction.subject == connector,
             PendingAction.kind == "connect",
             PendingAction.status == "open",
+            func.coalesce(labelled, "") == label,
         )
         return await self._resolve_all(waiting, Answer(outcome))
 

@@ -90,6 +90,7 @@ class Beginning:
             client_tool_wait_ms=request.client_tool_wait_ms,
             hands_calls_over=request.hands_calls_over,
             tool_approval=request.tool_approval,
+            tool_scope=request.tool_scope,
             parks_for_funds=request.parks_for_funds,
             action_timeout_ms=request.action_timeout_ms,
             max_duration_ms=request.max_duration_ms,

@@ -195,6 +195,9 @@ class Turn(SQLModel, table=True):
     hands_calls_over: bool = False
     """The calls of its answer are its caller's affair: the turn ends with them."""
     tool_approval: str | dict[str, str] | None = Field(default=None, sa_column=json_column(nullable=True))
+    tool_scope: dict[str, Any] | None = Field(default=None, sa_column=json_column(nullable=True))
+    """What its tool calls are made with: ``trace``, the W3C trace context of the request that began it, and
+    ``connections``, which of its end user's accounts, labels by connector."""
     parks_for_funds: bool = False
     action_timeout_ms: int = Field(default=DAY_MS, sa_column=big_int())
     max_duration_ms: int = Field(default=HOUR_MS, sa_column=big_int())

@@ -52,6 +52,8 @@ class Need:
 
 def connection(need: NeedsConnection) -> Need:
     payload = {"display_name": need.display_name, "connect_url": need.connect_url}
+    if need.label:
+        payload["label"] = need.label
     return Need("connect", need.connector, "deny", need.expires_at, payload)
 
 

@@ -1,5 +1,6 @@
 """Threads over HTTP."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +12,7 @@ from kit.errors import Conflict, InvalidRequest
 from kit.money import micros
 from kit.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, page
 from kit.request_body import check_storable, read_json
+from kit.trace_context import trace_in_headers
 from threads.context.settings import parse_context
 from threads.event_stream import EventStream
 from threads.failure import TurnFailed
@@ -135,6 +137,7 @@ def thread_routes(
     async def post_message(thread_id: str, request: Request, caller: Standard) -> Response:
         body = await _json_object(request, max_request_bytes)
         turn_request = parse_turn(body, default_tools_mode=default_tools_mode)
+        turn_request = replace(turn_request, trace=trace_in_headers(request.headers.raw))
         once: Once | None = request.scope.get("once")
         turn = await engine.begin(caller, thread_id, turn_request, once)
         headers = {"x-qlaud-thread-id": thread_id, "x-heddle-turn-id": turn.id}

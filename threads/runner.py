@@ -13,6 +13,7 @@ from sqlmodel import Session
 from broker.broker import Broker
 from broker.calls import ToolScope, ToolSelection
 from broker.metering import TurnBudget
+from broker.toolset import Toolset
 from kit.clock import Clock
 from kit.db import Database
 from kit.errors import HeddleError, PaymentRequired, RateLimited, UpstreamTimeout
@@ -31,7 +32,7 @@ from threads.steps import ModelStepRunner, TurnRun
 from threads.tool_dispatch import may_wait_for_funds
 from threads.tool_step import ToolStepRunner
 from threads.turn_events import done_event, error_event
-from threads.turn_tools import check_dynamic_approvals, with_client_tools
+from threads.turn_tools import check_dynamic_approvals, tool_scope, with_client_tools
 
 logger = logging.getLogger("heddle.threads")
 
@@ -168,6 +169,7 @@ class TurnRunner:
             elif turn.iteration >= turn.max_iterations:
                 return await self._complete(run, hit_max=True)
             else:
+                await self._renew_tools(run)
                 try:
                     await self._model_step.run(run, on_open=started.open)
                 except PaymentRequired as refusal:
@@ -187,15 +189,8 @@ class TurnRunner:
         async with self._db.session() as session:
             thread = await session.get(Thread, turn.thread_id)
         assert thread is not None
-        scope = ToolScope(
-            account_id=turn.account_id,
-            end_user_id=turn.end_user_id,
-            thread_id=turn.thread_id,
-            turn_id=turn.id,
-            metadata=thread.meta,
-        )
-        selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
-        toolset = with_client_tools(turn, await self._broker.toolset(scope, selection))
+        scope = tool_scope(turn, thread.meta)
+        toolset = await self._toolset(turn, scope)
         await check_dynamic_approvals(turn, scope, self._broker.dynamic)
         context = await self._window.open(turn, thread)
         answered = context.history[-1].role == "user"
@@ -212,6 +207,15 @@ class TurnRunner:
             cancelled_by_owner=lambda: started.cancelled,
             budget=None if limit is None else TurnBudget(limit, spent=lambda: turn.cost_nanos),
         )
+
+    async def _toolset(self, turn: Turn, scope: ToolScope) -> Toolset:
+        selection = ToolSelection(mode=turn.tools_mode, tools=tuple(turn.tools))  # type: ignore[arg-type]
+        return with_client_tools(turn, await self._broker.toolset(scope, selection))
+
+    async def _renew_tools(self, run: TurnRun) -> None:
+        """What has been connected since the last step has brought its tools."""
+        if run.tools_outdated:
+            run.toolset, run.tools_outdated = await self._toolset(run.turn, run.scope), False
 
     async def _complete(self, run: TurnRun, *, hit_max: bool = False) -> str | None:
         turn = run.turn

@@ -51,6 +51,8 @@ class TurnRun:
     budget: TurnBudget | None = None
     sampling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while an MCP server has a model called."""
+    tools_outdated: bool = False
+    """Whether a call has brought tools that are not in the toolset yet."""
     client_tools_until: float | None = None
     """Until when, by the loop's time, the turn waits here for tools that its caller runs."""
 

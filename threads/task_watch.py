@@ -24,6 +24,7 @@ from threads.models import PendingAction, ToolCallRow, Turn
 from threads.outcomes import Answer
 from threads.rows import call_of, locked_turn
 from threads.turn_events import done_event, required_event
+from threads.turn_tools import tool_scope
 
 logger = logging.getLogger("heddle.threads")
 
@@ -128,7 +129,7 @@ class TaskWatch:
         if not wanted:
             call.suspended = None
             session.add(call)
-        scope = ToolScope(turn.account_id, turn.end_user_id, turn.thread_id, turn.id)
+        scope = tool_scope(turn)
         return DueTask(action_id, turn_id, action.tool_use_id, scope, resume, wanted)
 
     def _release(self, session: Session, action_id: str) -> None:

@@ -53,6 +53,7 @@ class ToolStepRunner:
             if all(call.status == "done" for call in run.calls):
                 message = await self._journal.append_results(run.turn, run.calls)
                 run.history.append(message)
+                run.tools_outdated |= any(self._brought_tools(run, call) for call in run.calls)
                 run.calls = []
                 return []
             run.woken.clear()
@@ -162,6 +163,11 @@ class ToolStepRunner:
     def _by_client(run: TurnRun, call: ToolCallRow) -> bool:
         bound = run.toolset.find(call.name)
         return bound is not None and bound.by_client
+
+    @staticmethod
+    def _brought_tools(run: TurnRun, call: ToolCallRow) -> bool:
+        bound = run.toolset.find(call.name)
+        return bound is not None and bound.connects and not call.is_error
 
     @staticmethod
     def _retry_safe(run: TurnRun, call: ToolCallRow) -> bool:

@@ -147,18 +147,18 @@ class TurnEngine:
         await self.resolved([resolved])
         return resolved.turn_id
 
-    async def connected(self, account_id: str, connector: str, end_user_id: str) -> None:
+    async def connected(self, account_id: str, connector: str, end_user_id: str, label: str) -> None:
         """A connection appeared: turns that waited for it go on."""
         outcome = "connected"
         await self.resolved(
-            await self.actions.resolve_connection(account_id, connector, end_user_id, outcome=outcome)
+            await self.actions.resolve_connection(account_id, connector, end_user_id, label, outcome=outcome)
         )
 
-    async def declined(self, account_id: str, connector: str, end_user_id: str) -> None:
+    async def declined(self, account_id: str, connector: str, end_user_id: str, label: str) -> None:
         """The end user declined to connect: turns that waited go on, and their models are told."""
         outcome = "deny"
         await self.resolved(
-            await self.actions.resolve_connection(account_id, connector, end_user_id, outcome=outcome)
+            await self.actions.resolve_connection(account_id, connector, end_user_id, label, outcome=outcome)
         )
 
     async def resolved(self, actions: Iterable[Resolved]) -> None:

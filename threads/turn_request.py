@@ -1,7 +1,7 @@
 """The body of ``POST /v1/threads/{id}/messages``, validated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -9,6 +9,7 @@ from broker.names import MODEL_NAME
 from broker.schema import check_schema
 from kit.errors import InvalidRequest
 from kit.money import nanos_from_usd
+from kit.trace_context import TraceContext
 from threads.context.settings import parse_context
 from threads.models import DAY_MS, HOUR_MS
 
@@ -16,6 +17,9 @@ DEFAULT_MAX_ITERATIONS = 16
 MAX_ITERATIONS = 500
 MAX_TOOLS = 200
 MAX_CLIENT_TOOLS = 100
+MAX_CONNECTIONS = 100
+MAX_LABEL = 100
+"""Characters; as where a connection is made."""
 MAX_DESCRIPTION = 10_000
 DEFAULT_CLIENT_TOOL_TIMEOUT_MS = 30_000
 MAX_CLIENT_TOOL_TIMEOUT_MS = 600_000
@@ -39,6 +43,7 @@ _OWN_FIELDS = frozenset(
         "on_insufficient_funds",
         "background",
         "tool_approval",
+        "connections",
         "context",
         "stream",
         "messages",
@@ -73,6 +78,17 @@ class TurnRequest:
     background: bool
     hands_calls_over: bool = False
     """The calls of its answer are its caller's affair: the turn ends with them."""
+    trace: TraceContext | None = None
+    """Of the request that it came with."""
+    connections: dict[str, str] = field(default_factory=dict)
+    """Which of the end user's accounts its tools use: labels by connector."""
+
+    @property
+    def tool_scope(self) -> dict[str, Any] | None:
+        """See ``Turn.tool_scope``."""
+        trace = {} if self.trace is None else {"trace": self.trace.headers}
+        connections = {"connections": self.connections} if self.connections else {}
+        return {**trace, **connections} or None
 
 
 def parse_turn(body: Mapping[str, Any], *, default_tools_mode: str = "none") -> TurnRequest:
@@ -109,6 +125,7 @@ def parse_turn(body: Mapping[str, Any], *, default_tools_mode: str = "none") -> 
         client_tools=_client_tools(body.get("client_tools")),
         client_tool_wait_ms=client_tool_timeout_ms if listening else 0,
         tool_approval=_tool_approval(body.get("tool_approval")),
+        connections=_connections(body.get("connections")),
         parks_for_funds=on_insufficient_funds == "park",
         on_busy=_choice(body, "on_busy", ("reject", "queue", "interrupt")),
         stream=stream,
@@ -183,6 +200,20 @@ def _tool_approval(value: Any) -> str | dict[str, str] | None:
     raise InvalidRequest(
         "tool_approval: expected never, always, or an object with never or always for each tool",
         param="tool_approval",
+    )
+
+
+def _connections(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    fits = isinstance(value, dict) and len(value) <= MAX_CONNECTIONS
+    if fits and all(isinstance(label, str) and len(label) <= MAX_LABEL for label in value.values()):
+        labels: dict[str, str] = value
+        return labels
+    raise InvalidRequest(
+        f"connections: expected an object with a label of at most {MAX_LABEL} characters for each connector, "
+        f"at most {MAX_CONNECTIONS}",
+        param="connections",
     )
 
 

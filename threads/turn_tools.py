@@ -1,11 +1,28 @@
 """The tools of a turn: those that the broker has for it, and its caller's own."""
 
+from typing import Any
+
 from broker.calls import ToolScope
 from broker.dynamic.mode import DynamicMode
 from broker.tool import BoundTool
 from broker.toolset import Toolset
 from kit.errors import Conflict, InvalidRequest
+from kit.trace_context import trace_in
 from threads.models import Turn
+
+
+def tool_scope(turn: Turn, metadata: dict[str, Any] | None = None) -> ToolScope:
+    """On whose behalf a turn's tools are called, by whatever process."""
+    kept = turn.tool_scope or {}
+    return ToolScope(
+        account_id=turn.account_id,
+        end_user_id=turn.end_user_id,
+        thread_id=turn.thread_id,
+        turn_id=turn.id,
+        metadata=metadata or {},
+        connections=kept.get("connections", {}),
+        trace=trace_in(kept.get("trace")),
+    )
 
 
 def with_client_tools(turn: Turn, toolset: Toolset) -> Toolset:
@@ -44,7 +61,7 @@ def _check_approvals(turn: Turn, toolset: Toolset) -> None:
     if not isinstance(turn.tool_approval, dict) or toolset.required or turn.tools_mode == "dynamic":
         return
     known: set[str] = set()
-    for name in toolset.tools:
+    for name in (*toolset.tools, *toolset.answered):
         known = known.union(*toolset.names_of(name))
     for name in turn.tool_approval:
         if name not in known:

@@ -82,7 +82,7 @@ class _Builtin:
             return await self._run(call, context, await self.tools.store.open(self.row), None)
         end_user_id = end_user_of(scope, f"the tool {self.row.name} acts")
         connector = self.builtin.connector or ""
-        lease = partial(self.tools.credentials.lease, label=scope.connection_label)
+        lease = partial(self.tools.credentials.lease, label=scope.label_at(connector))
         config = await self.tools.store.open(self.row)
         credential = await lease(scope.account_id, connector, end_user_id)
         try:

@@ -32,8 +32,8 @@ FAILED_FOR_S = 20.0
 LIST_WITHIN_S = 5.0
 MAX_LISTINGS = 1_000
 
-Key = tuple[str, str, str, int]
-"""Account, end user, slug, generation of the connection."""
+Key = tuple[str, str, str, str, int]
+"""Account, end user, slug, label and generation of the connection."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class CatalogServers:
             scope.account_id,
             "" if entry.auth == "none" else scope.end_user_id or "",
             entry.slug,
+            scope.label_at(entry.slug),
             connected.get(entry.slug, 0),
         )
         listing = self._listings.get(key)

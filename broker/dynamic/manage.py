@@ -68,17 +68,21 @@ class ManageConnections:
                 param="end_user_id",
             )
         if action == "disconnect":
-            return await self._disconnect(scope.account_id, connector, scope.end_user_id, tool)
+            return await self._disconnect(scope, connector, scope.end_user_id, tool)
         if credentials is not None:
-            await self._sessions.store_key(scope.account_id, connector, scope.end_user_id, credentials)
+            label = scope.label_at(connector)
+            await self._sessions.store_key(
+                scope.account_id, connector, scope.end_user_id, credentials, label=label
+            )
             return {"status": CONNECTED, "tool": tool}
         link = await self._links.connect_link(scope, connector, tool)
         return {"connect_url": link.connect_url, "expires_at": link.expires_at, "tool": tool}
 
     async def _disconnect(
-        self, account_id: str, connector: str, end_user_id: str, tool: str
+        self, scope: ToolScope, connector: str, end_user_id: str, tool: str
     ) -> dict[str, Any]:
-        row = await self._connections.find(account_id, connector, end_user_id)
+        label = scope.label_at(connector)
+        row = await self._connections.find(scope.account_id, connector, end_user_id, label)
         if row is not None:
             await self._connections.disconnect(row)
         return {"status": NOT_CONNECTED, "tool": tool}

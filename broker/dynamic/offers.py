@@ -24,6 +24,7 @@ from broker.servers import McpServers
 from broker.tool import BoundTool
 from connectors.catalog import CatalogEntry
 from connectors.connections import Connections
+from connectors.credentials import ConnectionRequired
 from kit.errors import HeddleError
 
 MAX_KEPT_TOOLS = 20_000
@@ -104,7 +105,7 @@ class Offers:
 
     async def view(self, scope: ToolScope) -> View:
         servers = await self._servers.store.all(scope.account_id)
-        connected = await self._connections.active(scope.account_id, scope.end_user_id)
+        connected = await self._connections.active(scope.account_id, scope.end_user_id, scope.label_at)
         vendors = self._catalog_servers.offered(servers)
         own = {server.name for server in servers}
         operators = [
@@ -128,7 +129,10 @@ class Offers:
                 return ()
 
         async def of_server(server: McpServer) -> Sequence[BoundTool]:
-            return self._servers.bind(server, await self._servers.tools_seen_by(server, scope))
+            try:
+                return self._servers.bind(server, await self._servers.tools_seen_by(server, scope))
+            except ConnectionRequired:
+                return ()
 
         vendors = [entry for entry in stock.vendors if entry.slug in stock.connected]
         servers = [

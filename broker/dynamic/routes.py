@@ -1,6 +1,6 @@
 """Dynamic mode over REST: what its four tools do, for whoever has a key."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -11,15 +11,23 @@ from broker.dynamic.meta_tools import EXECUTE, MAX_FOUND, USUAL_FOUND
 from broker.dynamic.mode import names_in
 from broker.metering import Payment
 from broker.tool import CallContext
-from kit.caller import Standard
+from kit.caller import Caller, Standard
 from kit.ids import new_id
 from kit.request_body import RequestBody
+from kit.trace_context import trace_in_headers
 
 MAX_CREDENTIALS = 20
+Label = Annotated[str, Field(max_length=100)]
 
 
 class _ForEndUser(RequestBody):
     end_user_id: str | None = Field(default=None, min_length=1, max_length=200)
+    connections: dict[str, Label] = Field(default_factory=dict, max_length=100)
+    """Which of the end user's accounts: labels by connector."""
+
+    def scope(self, caller: Caller, **more: Any) -> ToolScope:
+        end_user_id = caller.acting_for(self.end_user_id)
+        return ToolScope(caller.account_id, end_user_id, connections=self.connections, **more)
 
 
 class SearchTools(_ForEndUser):
@@ -49,25 +57,25 @@ def dynamic_routes(broker: Broker) -> APIRouter:
 
     @router.post("/tools/search")
     async def search_tools(body: SearchTools, caller: Standard) -> dict[str, Any]:
-        scope = ToolScope(caller.account_id, caller.acting_for(body.end_user_id))
+        scope = body.scope(caller)
         return await dynamic.search(scope, caller.key_id, body.intent, body.limit)
 
     @router.post("/tools/schemas")
     async def get_schemas(body: GetSchemas, caller: Standard) -> dict[str, Any]:
-        scope = ToolScope(caller.account_id, caller.acting_for(body.end_user_id))
+        scope = body.scope(caller)
         return await dynamic.schemas(scope, names_in(body.model_dump(exclude_none=True)))
 
     @router.post("/tools/execute")
     async def execute_tools(body: ExecuteTools, caller: Standard, request: Request) -> dict[str, Any]:
-        end_user_id = caller.acting_for(body.end_user_id)
-        scope = ToolScope(caller.account_id, end_user_id, thread_id=body.thread_id)
+        trace = trace_in_headers(request.headers.raw)
+        scope = body.scope(caller, thread_id=body.thread_id, trace=trace)
         payment = Payment(request.scope["request_id"], caller.key_id, is_request=True)
         call = ToolCall(new_id("call"), EXECUTE, {"calls": body.calls}, created_at=broker.clock.now_ms())
         return await dynamic.execute(call, CallContext(scope, payment))
 
     @router.post("/connections")
     async def manage_connections(body: ManageConnection, caller: Standard) -> dict[str, Any]:
-        scope = ToolScope(caller.account_id, caller.acting_for(body.end_user_id))
+        scope = body.scope(caller)
         return await dynamic.connections.manage(scope, body.action, body.tool, credentials=body.credentials)
 
     return router

@@ -1,6 +1,7 @@
 """A tool call of an MCP client: by the same rules as ``POST /v1/tools/call``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import mcp_types
@@ -12,11 +13,13 @@ from broker.calls import NeedsConnection, NeedsInput, Outcome, ToolCall, ToolSel
 from broker.direct_calls import settled, waits_for_answer
 from broker.metering import Payment
 from gateway.mcp_server.connecting import Connecting
-from gateway.mcp_server.principal import Principal, principal_of
-from gateway.mcp_server.results import refusal, to_mcp
+from gateway.mcp_server.listing import output_schema
+from gateway.mcp_server.principal import Principal, principal_of, revision_of
+from gateway.mcp_server.results import Results, refusal
 from gateway.mcp_server.running import RunningCalls, call_name
 from kit.errors import HeddleError
 from kit.ids import new_id
+from kit.trace_context import trace_in, trace_in_headers
 
 ALL_TOOLS = ToolSelection("tenant")
 
@@ -26,6 +29,7 @@ class Calling:
         self._broker = broker
         self._connecting = connecting
         self._running = running
+        self._results = Results()
 
     async def call(
         self, ctx: ServerRequestContext[Any, Any], params: mcp_types.CallToolRequestParams
@@ -33,14 +37,14 @@ class Calling:
         """What went wrong is a result, for the model; raises MCPError for a tool that is not there, and
         where the protocol wants an error."""
         principal = principal_of(ctx)
-        version = principal.session.version if principal.session else ctx.protocol_version
+        version = revision_of(ctx)
         waiting = await self._connecting.answered(principal, params)
         if waiting is not None:
             return waiting
         session = principal.session
         name = None if session is None else call_name(_session_id(ctx), ctx.request_id)
         try:
-            outcome, cost = await self._running.run(
+            outcome, cost, promised = await self._running.run(
                 name, lambda called_off: self._dispatched(ctx, principal, params, called_off)
             )
         except HeddleError as error:
@@ -51,7 +55,7 @@ class Calling:
             return self._connecting.ask(result, version, opens_urls=opens_urls)
         if isinstance(result, NeedsInput):
             result = error_result(waits_for_answer(result), result.record)
-        return to_mcp(result, cost)
+        return self._results.to_mcp(result, cost, promised=promised, version=version)
 
     async def _dispatched(
         self,
@@ -59,18 +63,22 @@ class Calling:
         principal: Principal,
         params: mcp_types.CallToolRequestParams,
         called_off: Callable[[], bool],
-    ) -> tuple[Outcome, int | None]:
-        scope = principal.tool_scope
+    ) -> tuple[Outcome, int | None, dict[str, Any] | None]:
+        """The outcome, what it cost, and the output schema that the client was shown."""
+        trace = trace_in(params.meta) or trace_in_headers(ctx.request.headers.raw if ctx.request else ())
+        scope = replace(principal.tool_scope, trace=trace)
         toolset = await self._broker.toolset(scope, ALL_TOOLS)
-        if params.name not in {**toolset.tools, **toolset.withheld}:
+        tool = toolset.find(params.name)
+        if tool is None and params.name not in toolset.withheld:
             raise MCPError(mcp_types.INVALID_PARAMS, f"Unknown tool: {params.name}")
         call = ToolCall(
             new_id("call"), params.name, params.arguments or {}, created_at=self._broker.clock.now_ms()
         )
         payment = Payment(principal.request_id, principal.caller.key_id, is_request=True)
-        return await self._broker.call(
+        outcome, cost = await self._broker.call(
             scope, toolset, call, payment, on_progress=ctx.session.report_progress, called_off=called_off
         )
+        return outcome, cost, None if tool is None else output_schema(tool, revision_of(ctx))
 
 
 def _session_id(ctx: ServerRequestContext[Any, Any]) -> str:

@@ -43,3 +43,9 @@ def principal_of(ctx: ServerRequestContext[Any, Any]) -> Principal:
     principal = ctx.request.scope[_KEY] if ctx.request is not None else None
     assert isinstance(principal, Principal), "the endpoint lets nobody in without one"
     return principal
+
+
+def revision_of(ctx: ServerRequestContext[Any, Any]) -> str:
+    """The revision of the protocol that the client speaks: its session's, or the one of this request."""
+    session = principal_of(ctx).session
+    return session.version if session is not None else ctx.protocol_version

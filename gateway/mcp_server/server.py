@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from broker.broker import Broker
 from gateway.mcp_server.calling import ALL_TOOLS, Calling
 from gateway.mcp_server.listing import listed
-from gateway.mcp_server.principal import principal_of
+from gateway.mcp_server.principal import principal_of, revision_of
 from gateway.mcp_server.watching import ToolWatch, TooManyStreams
 
 VERSION = "0.1.0"
@@ -51,7 +51,7 @@ def build_server(
         ctx: _Context, _params: mcp_types.PaginatedRequestParams | None
     ) -> mcp_types.ListToolsResult:
         toolset = await broker.toolset(principal_of(ctx).tool_scope, ALL_TOOLS)
-        return mcp_types.ListToolsResult(tools=listed(toolset))
+        return mcp_types.ListToolsResult(tools=listed(toolset, revision_of(ctx)))
 
     async def call_tool(
         ctx: _Context, params: mcp_types.CallToolRequestParams

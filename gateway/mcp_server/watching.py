@@ -151,7 +151,10 @@ class ToolWatch:
         newest: Sequence[tuple[Any, Any]] = (
             (Tool, (Tool.updated_at,)),
             (McpServer, (McpServer.updated_at, McpServer.discovered_at)),
-            (Connection, (Connection.created_at,)),
+            (
+                Connection,
+                (Connection.updated_at,),
+            ),  # one that ended, or was made again, has been there before
         )
         async with self._db.session() as session:
             for model, columns in newest:

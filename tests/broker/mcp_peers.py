@@ -37,7 +37,7 @@ async def call_tool(
     on_progress: Progress | None = None,
     timeout_s: float | None = None,
     input_schema: Mapping[str, Any] | None = None,
-    traceparent: str | None = None,
+    trace: Mapping[str, str] | None = None,
 ) -> ToolResult:
     """Call a tool that comes to its result at once, for nobody in particular."""
     context = CallContext(ToolScope("acc_1"), Payment("call_1", "key_1"), on_progress)
@@ -48,7 +48,7 @@ async def call_tool(
         retry_safe,
         timeout_s=timeout_s,
         input_schema=input_schema,
-        traceparent=traceparent,
+        trace=trace,
     )
     result = await caller.call_tool(target, call, context)
     assert isinstance(result, ToolResult), result

@@ -271,7 +271,8 @@ async def test_the_whole_account_leaves_out_what_cannot_be_used(rig: Rig) -> Non
     await rig.webhook("weather", "https://example.com/hook")
     async with notebook() as vendor:
         await rig.server("notes", f"{vendor.base_url}/mcp", auth_mode="per_user")
-        assert await shown(rig, user("u1")) == ["weather"]
+        assert await shown(rig, user("u1")) == ["notes/connect", "weather"]
+        assert await shown(rig, user(None)) == ["weather"]
         await rig.connect("notes", "u1", vendor_user="ada")
         assert await shown(rig, user("u1")) == ["notes/add_note", "notes/list_notes", "weather"]
 

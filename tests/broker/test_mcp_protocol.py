@@ -11,7 +11,8 @@ from broker.mcp_call import McpCaller
 from broker.mcp_changes import ListChanges
 from broker.mcp_connection import McpTarget
 from broker.mcp_pool import McpPool
-from broker.trace_context import traceparent
+from broker.trace_context import trace_of
+from kit.trace_context import TraceContext
 from tests.broker.mcp_peers import call_tool, toolbox
 from tests.broker.rig import LOOPBACK
 from tests.broker.scripted_server import MODERN, Rpc, Scripted, said, scripted
@@ -114,24 +115,32 @@ async def test_a_handshake_is_made_again_at_a_version_that_the_server_names(call
 
 async def test_a_call_names_itself_in_headers_and_carries_its_trace(caller: McpCaller) -> None:
     call = ToolCall("toolu_1", "x", {}, created_at=1)
-    trace = traceparent(ToolScope("acc", turn_id="turn_1"), call)
+    began = TraceContext("a" * 32, "b" * 16, "00", "congo=t61")
+    trace = trace_of(ToolScope("acc", turn_id="turn_1", trace=began), call)
     async with scripted() as server:
-        await echo(caller, server.target("ada", authorization="Bearer t"), traceparent=trace)
+        await echo(caller, server.target("ada", authorization="Bearer t"), trace=trace)
         [rpc] = server.calls()
     wanted = {"mcp-method": "tools/call", "mcp-name": "echo", "authorization": "Bearer t"}
     assert wanted.items() <= rpc.headers.items() and rpc.headers["accept-encoding"] == "identity"
-    assert rpc.params["_meta"]["traceparent"] == trace
+    sent = rpc.params["_meta"]
+    assert sent["traceparent"] == trace["traceparent"] and sent["tracestate"] == "congo=t61"
+    version, trace_id, span, flags = sent["traceparent"].split("-")
+    assert (version, trace_id, flags) == ("00", "a" * 32, "00") and span != "b" * 16
 
 
 def test_calls_of_one_turn_are_spans_of_one_trace() -> None:
     first, second = (ToolCall(f"toolu_{n}", "x", {}, created_at=1) for n in (1, 2))
     turn = ToolScope("acc", turn_id="turn_1")
-    version, trace, span, flags = traceparent(turn, first).split("-")
+
+    def parent(scope: ToolScope, call: ToolCall) -> str:
+        (name, value), *more = trace_of(scope, call).items()
+        assert name == "traceparent" and more == []
+        return value
+
+    version, trace, span, flags = parent(turn, first).split("-")
     assert (version, len(trace), len(span), flags) == ("00", 32, 16, "01")
-    assert (
-        traceparent(turn, second).split("-")[1] == trace != traceparent(ToolScope("acc"), first).split("-")[1]
-    )
-    assert traceparent(turn, second) != traceparent(turn, first) == traceparent(turn, first)
+    assert parent(turn, second).split("-")[1] == trace != parent(ToolScope("acc"), first).split("-")[1]
+    assert parent(turn, second) != parent(turn, first) == parent(turn, first)
 
 
 async def test_marked_arguments_are_mirrored_by_a_client_that_never_listed(caller: McpCaller) -> None:

@@ -42,6 +42,7 @@ async def test_a_client_of_a_handshake_revision_is_told(tmp_path: Path) -> None:
 async def test_who_connects_the_first_account_is_told_of_the_tools_behind_it(tmp_path: Path) -> None:
     async with mall(f"sqlite:///{tmp_path / 'heddle.db'}", tmp_path) as place:
         told, key = Told(), await place.key(end_user_id="ada")
+        place.shop.heddle.app.mcp.watch._lookout._every_s = 600  # nobody looks unless told to
         async with client(place, key, LEGACY, message_handler=told) as connected:
             await listening(place)
             body = {"connector": "notes", "end_user_id": "ada"}
