@@ -193,16 +193,18 @@ class ConnectSessions:
         if not self.is_verified(row, browser):
             raise LinkUnusable("not_verified")
         checked = check_values(target.config_schema, values or {})
-        granted = await self.granted(row.account_id, row.connector, row.end_user_id)
+        granted = await self.granted(row.account_id, row.connector, row.end_user_id, row.label)
         consent = await self.consents.begin(
             row.account_id, target, checked, requested=row.scopes, granted=granted
         )
         await self._db.write(lambda session: self._start(session, row, consent, browser))
         return consent.url
 
-    async def granted(self, account_id: str, connector: str, end_user_id: str) -> Sequence[str]:
-        """The scopes that this end user has granted before."""
-        known = await self.connections.find(account_id, connector, end_user_id)
+    async def granted(
+        self, account_id: str, connector: str, end_user_id: str, label: str = ""
+    ) -> Sequence[str]:
+        """The scopes that this end user has granted before, for this account of his."""
+        known = await self.connections.find(account_id, connector, end_user_id, label)
         return known.scopes if known is not None and known.kind == OAUTH else ()
 
     def _start(self, session: Session, row: ConnectSession, consent: Consent, browser: str) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, select
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -263,6 +264,25 @@ async def test_labels_tell_accounts_of_one_end_user_apart(desk: Desk) -> None:
     with pytest.raises(ConnectionRequired):
         await lease(desk, label="work", rejected=work)
     assert (await lease(desk)).headers == home.headers
+
+
+async def test_another_account_is_not_asked_for_the_scopes_of_the_first(desk: Desk) -> None:
+    await connected(desk)
+    connection_id = (await row_of(desk.connections)).id
+
+    def grant_more(session: Session) -> None:
+        session.get_one(Connection, connection_id).scopes = ["notes", "admin"]
+
+    await desk.db.write(grant_more)
+
+    async def asked_for(label: str) -> list[str]:
+        token = (await desk.link(label=label)).connect_url.rpartition("/")[2]
+        row, target = await desk.sessions.look_up(token)
+        url = await desk.sessions.authorize(row, target, "a-browser")
+        return parse_qs(urlsplit(url).query)["scope"][0].split()
+
+    assert "admin" in await asked_for("")
+    assert "admin" not in await asked_for("work")
 
 
 async def test_tokens_that_come_for_a_deleted_connection_are_given_back(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,6 +24,7 @@ class Rig:
     secret: str
     clock: ManualClock
     reads: int = 0
+    has_read: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
 
 
@@ -42,6 +43,7 @@ async def rig(db: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch)
         rig.reads += 1
         async with session_of() as session:
             yield session
+            rig.has_read.set()
             if rig.gate is not None:
                 await rig.gate.wait()
 
@@ -78,9 +80,7 @@ async def test_a_cancelled_request_does_not_fail_those_that_wait_with_it(rig: Ri
 async def test_a_reading_from_before_a_revoke_admits_nobody_after_it(rig: Rig) -> None:
     rig.gate = asyncio.Event()
     before = asyncio.create_task(rig.keys.authenticate(rig.secret))
-    while rig.reads == 0:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.05)  # the row is read; the answer waits at the gate
+    await rig.has_read.wait()  # the answer waits at the gate
     await rig.keys.revoke(rig.account_id, rig.row.id)
     after = asyncio.create_task(rig.keys.authenticate(rig.secret))
     await asyncio.sleep(0)
