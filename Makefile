@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: help serve test chaos demo bench check lock clean
+.PHONY: help serve test style types behaviour chaos demo bench check lock clean
 
 help:
 	@echo "make serve   set up, migrate, and serve on http://127.0.0.1:8787"
@@ -39,15 +39,23 @@ serve: $(RUNTIME)
 demo: $(RUNTIME)
 	@exec $(BIN)/heddle demo
 
-check: $(DEV)
+check: style types
+
+style: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Compiled modules are kept whatever the environment says: the tests start many processes.
-test: check
+types: $(DEV)
+	$(BIN)/mypy
+
+# The fast part first. Types are checked beside the tests: that has one processor busy for a minute.
+test: style
 	$(BIN)/python -m tests.chromium
+	@$(MAKE) --no-print-directory --jobs=2 types behaviour
+
+# Compiled modules are kept whatever the environment says: the tests start many processes.
+behaviour: $(DEV)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 chaos: $(DEV)

@@ -12,7 +12,7 @@ import httpx
 from tests.commands import ForkedCommand, from_nothing
 
 ADMIN_KEY = "ak_live_" + "e2e0" * 16
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
 
 
 def free_port() -> int:

@@ -105,7 +105,7 @@ async def test_a_thousand_turns_at_once(sqlite_heddle: Served) -> None:
 async def all_ended(running: Served) -> None:
     """Those whose clients have left go on by themselves."""
     left = select(func.count()).select_from(Turn).where(col(Turn.status).not_in(ENDED))
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(240):
         while True:
             async with running.app.db.session() as session:
                 if (await session.exec(left)).one() == 0:
