@@ -28,6 +28,7 @@ from vault.keyring import KeyRing
 from vault.store import Vault
 
 ACCOUNT = "acct_bench"
+VENDOR = {"issuer": "https://vendor.example", "token_endpoint": "https://vendor.example/token"}
 TIMES, ROUNDS = 2_000, 7
 AIM_MS = 0.2
 
@@ -55,7 +56,7 @@ async def main() -> None:
         connections = Connections(db, vault, clock, http, clients)
         credentials = Credentials(db, clock, http, clients, ConnectorRegistry(db, Catalog({})), connections)
         tokens = {"access_token": secrets.token_urlsafe(700), "refresh_token": secrets.token_urlsafe(700)}
-        new = NewCredentials(OAUTH, tokens, expires_at=clock.now_ms() + 86_400_000)
+        new = NewCredentials(OAUTH, tokens, expires_at=clock.now_ms() + 86_400_000, oauth=VENDOR)
         for number in range(MAX_ENTRIES):
             key = Connected(ACCOUNT, "vendor", str(number), "")
             await connections.store(lambda _session, _id: None, key=key, new=new)

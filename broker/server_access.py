@@ -15,6 +15,7 @@ from broker.server_store import EITHER, PER_USER, TENANT, ServerStore
 from broker.tenant_credentials import TenantCredentials
 from connectors.client_tokens import ClientToken
 from connectors.credentials import ConnectionRequired, Credential, Credentials
+from kit.clock import Clock
 from kit.errors import HeddleError, UpstreamFailed
 
 T = TypeVar("T")
@@ -33,8 +34,8 @@ class Bearer:
 
 
 class ServerAccess:
-    def __init__(self, store: ServerStore, credentials: Credentials, caller: McpCaller) -> None:
-        self.tenant = TenantCredentials(store, credentials)
+    def __init__(self, store: ServerStore, credentials: Credentials, caller: McpCaller, clock: Clock) -> None:
+        self.tenant = TenantCredentials(store, credentials, clock)
         self._credentials = credentials
         self._caller = caller
 

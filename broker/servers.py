@@ -54,7 +54,7 @@ class McpServers:
         clock: Clock,
     ) -> None:
         self.store = store
-        self._access = ServerAccess(store, credentials, caller)
+        self._access = ServerAccess(store, credentials, caller, clock)
         self.tenant = self._access.tenant
         self._pool = pool
         self._caller = caller

@@ -10,6 +10,8 @@ from connectors.client_tokens import ClientToken
 from connectors.credentials import Credentials
 from connectors.own_client import OwnClient, Protected, TokenRefused
 from connectors.token_answer import Tokens
+from kit.brief_cache import BriefCache
+from kit.clock import Clock
 from kit.errors import HeddleError
 
 logger = logging.getLogger("heddle.broker")
@@ -36,8 +38,13 @@ class Checked:
 
 
 class TenantCredentials:
-    def __init__(self, store: ServerStore, credentials: Credentials) -> None:
+    """Opened headers are kept for seconds (``kit.brief_cache``) by the id of their secret, which is another
+    one after each change."""
+
+    def __init__(self, store: ServerStore, credentials: Credentials, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
+        self._headers = BriefCache[str, Mapping[str, str]]()
         self._tokens = credentials.client_tokens
         self._grant = credentials.own_clients
 
@@ -50,11 +57,22 @@ class TenantCredentials:
         if key is None:
             return TenantCredential({})
         if key not in self._tokens:
-            secret = await self._store.credentials(server)
-            if not isinstance(secret, OwnClient):
-                return TenantCredential(secret)
+            headers = await self._fixed_headers(server, key)
+            if headers is not None:
+                return TenantCredential(headers)
         token = await self._tokens.lease(key, lambda: self._ask(server), rejected=rejected)
         return TenantCredential(token.headers, token)
+
+    async def _fixed_headers(self, server: McpServer, key: str) -> Mapping[str, str] | None:
+        """None for one that has a client instead."""
+        now, drops = self._clock.now_ms(), self._headers.drops
+        if (kept := self._headers.get(key, now)) is not None:
+            return kept
+        secret = await self._store.credentials(server)
+        if isinstance(secret, OwnClient):
+            return None
+        self._headers.put(key, secret, now_ms=now, drops=drops)
+        return secret
 
     async def check(self, account_id: str, server_url: str, slug: str | None, client: OwnClient) -> Checked:
         """Have the client given a token, before it is stored. Raises InvalidRequest naming the field that was
@@ -84,6 +102,7 @@ class TenantCredentials:
     def forget(self, server: McpServer) -> None:
         if server.headers_secret_id is not None:
             self._tokens.forget(server.headers_secret_id)
+            self._headers.drop(server.headers_secret_id)
 
     async def _ask(self, server: McpServer) -> Tokens:
         client = await self.current(server)

@@ -7,12 +7,15 @@ from sqlmodel import select
 
 from broker.calls import ToolScope
 from broker.models import McpServer, Tool
+from broker.tenant_secret import TenantSecret
 from connectors.models import Connector
+from kit.brief_cache import MAX_AGE_MS
 from kit.clock import ManualClock
 from kit.errors import Conflict, HeddleError, NotFound
 from tests.broker.mcp_peers import Toolbox, toolbox
 from tests.broker.rig import ACME, Rig
 from vault.models import Secret
+from vault.store import SecretNotFound
 
 OTHER = "acc_other"
 
@@ -183,3 +186,28 @@ async def test_a_per_user_server_is_a_connector_as_long_as_it_exists(stored: Rig
     await stored.broker.servers.delete(made.server)
     async with stored.db.session() as session:
         assert (await session.exec(select(Connector))).all() == []
+
+
+async def test_a_servers_headers_are_opened_once_in_seconds_and_end_with_a_change(
+    stored: Rig, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with toolbox(Toolbox(bearer="s3cret")) as box:
+        made = await stored.server("box", box.base_url, headers={"authorization": "Bearer s3cret"})
+        servers, before = stored.broker.servers, made.server
+        opened, really = [], servers.store.credentials
+
+        async def counted(server: McpServer) -> TenantSecret:
+            opened.append(server.id)
+            return await really(server)
+
+        monkeypatch.setattr(servers.store, "credentials", counted)
+        for _ in range(3):
+            assert (await servers.tenant.of(before)).headers == {"authorization": "Bearer s3cret"}
+        assert len(opened) == 1
+        clock.advance(seconds=MAX_AGE_MS / 1000)
+        await servers.tenant.of(before)
+        assert len(opened) == 2
+        after = await servers.edit(before, {}, {"authorization": "Bearer other"})
+        assert (await servers.tenant.of(after)).headers == {"authorization": "Bearer other"}
+        with pytest.raises(SecretNotFound):
+            await servers.tenant.of(before)
