@@ -3,7 +3,7 @@
 ``python -m bench.mcp_dispatch`` starts a server (``bench.mcp_upstream``) and calls it by turns with a bare
 client of the official SDK, which is the floor, and with a whole broker on SQLite: tool set, argument check,
 pool, record. Then 200 calls at once, half of which wait; then 500 idle sessions of the handshake revisions.
-It prints Markdown; CPU times are this process's, the server has its own.
+All on uvloop, as Heddle is served. It prints Markdown; CPU times are this process's, the server has its own.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import psutil  # type: ignore[import-untyped]
+import uvloop
 from mcp.client import Client
 
 from bench.processes import Cores, running
@@ -224,7 +225,7 @@ async def measure(cores: Cores) -> None:
 
 def main() -> None:
     argparse.ArgumentParser(description=str(__doc__).splitlines()[0]).parse_args()
-    asyncio.run(measure(Cores.choose()))
+    uvloop.run(measure(Cores.choose()))
 
 
 if __name__ == "__main__":
