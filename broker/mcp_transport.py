@@ -13,15 +13,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-import httpcore2
 import httpx2
 
-from kit.outbound import OutboundPolicy, guarded_backend, tls_context
+from broker.mcp_http import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, SessionTransport
+from kit.outbound import OutboundPolicy
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-READ_TIMEOUT_S = 300.0
-CONNECT_TIMEOUT_S = 10.0
-MAX_SOCKETS = 1000
 MAX_RESUMPTIONS = 5
 """How often one call's answer stream may be taken up again; a hostile server breaks it off for ever."""
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
@@ -67,15 +64,7 @@ class SharedTransport:
     """The process-wide connection pool to MCP servers."""
 
     def __init__(self, policy: OutboundPolicy) -> None:
-        self._inner = httpx2.AsyncHTTPTransport(verify=tls_context(), trust_env=False)
-        self._inner._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=tls_context(),
-            max_connections=MAX_SOCKETS,
-            max_keepalive_connections=100,
-            keepalive_expiry=30.0,
-            http1=True,
-            network_backend=guarded_backend(httpcore2, policy),
-        )
+        self._inner = SessionTransport(policy)
 
     def client(self, headers: "RequestHeaders") -> httpx2.AsyncClient:
         """A cheap client of its own headers over the shared pool."""
@@ -109,7 +98,7 @@ class RequestHeaders(httpx2.Auth):
 class _Borrowed(httpx2.AsyncBaseTransport):
     """The shared transport as one client sees it: not closed with the client, never raising."""
 
-    def __init__(self, inner: httpx2.AsyncHTTPTransport) -> None:
+    def __init__(self, inner: SessionTransport) -> None:
         self._inner = inner
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,44 +97,41 @@ class OutboundPolicy:
         return allowed
 
 
-def guarded_backend(core: ModuleType, policy: OutboundPolicy) -> Any:
-    """A network backend that connects only to addresses the policy allows.
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Connects only to addresses that the policy allows."""
 
-    ``core`` is ``httpcore`` or its successor ``httpcore2``: both open their sockets through this seam.
-    """
-    inner = core.AnyIOBackend()
+    def __init__(self, policy: OutboundPolicy) -> None:
+        self._policy = policy
+        self._inner = httpcore.AnyIOBackend()
 
-    class GuardedBackend(core.AsyncNetworkBackend):  # type: ignore[name-defined,misc]
-        async def connect_tcp(
-            self,
-            host: str,
-            port: int,
-            timeout: float | None = None,
-            local_address: str | None = None,
-            socket_options: Any = None,
-        ) -> Any:
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            addresses = await self._policy.resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"cannot resolve {host}") from error
+        except BlockedAddress as error:
+            raise httpcore.ConnectError(error.message) from error
+        last: Exception | None = None
+        for address in addresses:
             try:
-                addresses = await policy.resolve(host, port)
-            except (OSError, UnicodeError) as error:
-                raise core.ConnectError(f"cannot resolve {host}") from error
-            except BlockedAddress as error:
-                raise core.ConnectError(error.message) from error
-            last: Exception | None = None
-            for address in addresses:
-                try:
-                    return await inner.connect_tcp(address, port, timeout, local_address, socket_options)
-                except (core.ConnectError, core.ConnectTimeout) as error:
-                    last = error
-            assert last is not None
-            raise last
+                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                last = error
+        assert last is not None
+        raise last
 
-        async def connect_unix_socket(self, *_args: Any, **_kwargs: Any) -> Any:
-            raise core.ConnectError("unix sockets are not reachable")
+    async def connect_unix_socket(self, *_args: Any, **_kwargs: Any) -> httpcore.AsyncNetworkStream:
+        raise httpcore.ConnectError("unix sockets are not reachable")
 
-        async def sleep(self, seconds: float) -> None:
-            await inner.sleep(seconds)
-
-    return GuardedBackend()
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
 
 
 @cache
@@ -154,7 +150,7 @@ def guarded_client(policy: OutboundPolicy, *, timeout_s: float = 30.0) -> httpx.
         max_keepalive_connections=50,
         keepalive_expiry=30.0,
         http1=True,
-        network_backend=guarded_backend(httpcore, policy),
+        network_backend=GuardedBackend(policy),
     )
     return httpx.AsyncClient(
         transport=transport,

@@ -58,11 +58,16 @@ class _GuardedResolver(AbstractResolver):
 
 
 def guarded_session(
-    policy: OutboundPolicy, *, traces: Sequence[aiohttp.TraceConfig] = ()
+    policy: OutboundPolicy,
+    *,
+    traces: Sequence[aiohttp.TraceConfig] = (),
+    max_sockets: int = 0,
+    max_header_bytes: int = MAX_HEADER_BYTES,
 ) -> aiohttp.ClientSession:
     """A session for tenant-chosen URLs: guarded sockets, no environment proxies, no cookies, bounded headers,
     bodies as they come (compressed ones are not unpacked). The caller turns redirects off with each request,
-    and bounds times, bodies and the number of calls: the pool does not, for all tenants share it."""
+    and bounds times, bodies and the number of calls: the pool does not unless ``max_sockets`` is given, for
+    all tenants share it."""
 
     def guarded_socket(info: Any) -> socket.socket:
         family, kind, protocol, _, where = info
@@ -71,7 +76,7 @@ def guarded_session(
         return socket.socket(family, kind, protocol)
 
     connector = aiohttp.TCPConnector(
-        limit=0,
+        limit=max_sockets,
         ssl=tls_context(),
         keepalive_timeout=KEEP_ALIVE_S,
         use_dns_cache=False,
@@ -83,8 +88,8 @@ def guarded_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
-        max_line_size=MAX_HEADER_BYTES,
-        max_field_size=MAX_HEADER_BYTES,
+        max_line_size=max_header_bytes,
+        max_field_size=max_header_bytes,
         max_headers=MAX_HEADERS,
         trace_configs=list(traces),
     )
