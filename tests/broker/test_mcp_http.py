@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
-import anyio
 import httpx2
 import pytest
 
@@ -229,20 +228,3 @@ async def test_who_calls_off_a_request_ends_its_connection() -> None:
             await asyncio.sleep(0.01)
         assert there.connections == 2
         again.cancel()
-
-
-async def test_a_flood_of_interim_answers_can_be_called_off() -> None:
-    """By anyio, too, whose cancellation waits for a moment in which a task is not about to go on."""
-
-    async def hints(_head: bytes, writer: asyncio.StreamWriter) -> None:
-        while True:
-            writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
-            await writer.drain()
-
-    async with peer(hints) as (there, url), client() as http:
-        with anyio.move_on_after(0.3) as scope:
-            await http.post(url, content=b"{}")
-        assert scope.cancelled_caught
-        async with asyncio.timeout(5):
-            while there.open:
-                await asyncio.sleep(0.01)
