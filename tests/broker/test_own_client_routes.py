@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.broker.test_routes import refusal, stranger
 from tests.broker.token_peers import guarded, token_server
+from tests.broker.whole_heddle import refusal, stranger
 from tests.serving import Served, heddle
 
 ROBOT = {"type": "client_credentials", "client_id": "robot", "client_secret": "s3cret/&+ü"}

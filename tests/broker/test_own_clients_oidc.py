@@ -19,8 +19,8 @@ from sqlmodel import select
 from connectors.registration import KEYS_PATH
 from gateway.accounts.models import Account
 from tests.broker.test_own_client_routes import CALL
-from tests.broker.test_routes import refusal
 from tests.broker.token_peers import Guarded, guarded_by
+from tests.broker.whole_heddle import refusal
 from tests.connectors.strict_vendor import free_port, running
 from tests.serving import Served, heddle
 

@@ -18,7 +18,7 @@ from tests.broker.dynamic.rig import (
     market,
     search,
 )
-from tests.broker.test_routes import stranger
+from tests.broker.whole_heddle import stranger
 
 ADD = {"name": "qlaud-mcp/abacus/add", "input": {"a": 2, "b": 3}}
 
