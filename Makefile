@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
-.PHONY: help serve test style types behaviour chaos demo bench check lock clean
+.PHONY: help serve test style types behaviour explore chaos demo bench check lock clean
 
 help:
 	@echo "make serve   set up, migrate, and serve on http://127.0.0.1:8787"
 	@echo "make demo    play one conversation from end to end"
 	@echo "make test    set up and run every check and test"
 	@echo "make chaos   kill processes under load and check the books (docs/billing.md)"
+	@echo "make explore run the property tests with inputs that nobody has tried yet"
 	@echo "make bench   measure the gateway (docs/benchmarks.md)"
 	@echo "make check   formatting, linting, types, import directions"
 	@echo "make clean   remove the environment and caches (not the data in .heddle)"
@@ -57,6 +58,9 @@ test: style
 # Compiled modules are kept whatever the environment says: the tests start many processes.
 behaviour: $(DEV)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+
+explore: $(DEV)
+	EXPLORE=1 $(BIN)/python -m pytest -m hypothesis
 
 chaos: $(DEV)
 	$(BIN)/python -m tests.chaos --database sqlite

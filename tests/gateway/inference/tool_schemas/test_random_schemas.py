@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any, get_args
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from broker.schema import object_schema
@@ -71,6 +71,15 @@ def tool_schemas(draw: st.DrawFn) -> dict[str, Any]:
     return object_schema({**root, "$defs": {"one": draw(objects(ANY)), "two": draw(SCALARS)}})
 
 
+OBJECT_AND_TEXT = {
+    "type": "object",
+    "properties": {"b": {"type": "object", "properties": {"a": {"type": "string"}}, "required": []}},
+    "anyOf": [{"type": "object", "properties": {"b": {"const": "x"}}}],
+}
+"""A parameter that its schema lets be an object, and its only alternative a text: it can only be left out."""
+
+
+@example(OBJECT_AND_TEXT, 0)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
 @given(tool_schemas(), st.integers(0, 1_000))
 def test_any_schema_is_fitted_and_its_arguments_come_back(schema: dict[str, Any], seed: int) -> None:
