@@ -8,12 +8,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
+import gateway.migrations
 from gateway.accounts.bootstrap import bootstrap
 from gateway.accounts.keys import ApiKeys
 from gateway.accounts.models import ApiKey
@@ -41,6 +44,45 @@ def test_migrations_and_models_agree(empty_database_url: str) -> None:
         differences = compare_metadata(context, METADATA)
     engine.dispose()
     assert differences == []
+
+
+def test_the_newest_changes_can_be_taken_back_and_made_again(empty_database_url: str) -> None:
+    """Only what came with them is gone."""
+    url = parse_database_url(empty_database_url)
+    migrate(url, to="0023")
+    engine = sync_engine(url)
+    before = _columns(engine)
+    migrate(url)
+    after = _columns(engine)
+    assert {
+        ("turn", "tool_scope"),
+        ("connection", "keep_alive_at"),
+        ("revocation", "due_at"),
+    } <= after - before
+    with engine.begin() as connection:
+        kept = "INSERT INTO secret VALUES ('sec_{0}', 'a', 'o', 'p', 'v1', :b, :b, 1, 1)"
+        for name in ("kept", "owed"):
+            connection.execute(text(kept.format(name)), {"b": b"x"})
+        connection.execute(
+            text("INSERT INTO revocation VALUES ('rev_1', 'a', 'c', 'sec_owed', '{}', 0, 1, 1)")
+        )
+    config = Config()
+    config.set_main_option("script_location", str(Path(gateway.migrations.__file__).parent))
+    config.attributes["engine"] = engine
+    command.downgrade(config, "0023")
+    assert _columns(engine) == before
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT id FROM secret")).scalars().all() == ["sec_kept"]
+    migrate(url)
+    assert _columns(engine) == after
+    engine.dispose()
+
+
+def _columns(engine: Engine) -> set[tuple[str, str]]:
+    found = inspect(engine)
+    return {
+        (table, column["name"]) for table in found.get_table_names() for column in found.get_columns(table)
+    }
 
 
 def test_processes_that_start_together_migrate_once(empty_database_url: str, tmp_path: Path) -> None:
