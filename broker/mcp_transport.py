@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from broker.mcp_http import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, SessionTransport
+from broker.mcp_http import SessionTransport
 from kit.outbound import OutboundPolicy
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -71,7 +71,6 @@ class SharedTransport:
         return httpx2.AsyncClient(
             transport=_Borrowed(self._inner),
             auth=headers,
-            timeout=httpx2.Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
             trust_env=False,
         )
 
