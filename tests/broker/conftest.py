@@ -1,7 +1,9 @@
 """The broker on SQLite for behaviour, and on each engine for what it stores."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from broker.webhook import WebhookDispatcher
@@ -9,6 +11,7 @@ from kit.clock import ManualClock
 from kit.db import Database
 from tests.broker.rig import LOOPBACK, Rig, rigged
 from tests.broker.served_broker import Bench, bench_on
+from tests.serving import Served, heddle
 
 
 @pytest.fixture
@@ -35,3 +38,15 @@ async def dispatcher(clock: ManualClock) -> AsyncIterator[WebhookDispatcher]:
     dispatcher = WebhookDispatcher(LOOPBACK, clock)
     yield dispatcher
     await dispatcher.close()
+
+
+@pytest.fixture
+async def served(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    """A whole Heddle without providers; modules that need more of it override this."""
+    async with heddle(sqlite_url, tmp_path, providers={}) as served:
+        yield served
+
+
+@pytest.fixture
+async def admin(served: Served) -> httpx.AsyncClient:
+    return await served.client()

@@ -1,6 +1,5 @@
 """A developer's own client at an MCP server, over HTTP."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +33,6 @@ required = ["workspace"]
 [config_schema.properties.workspace]
 type = "string"
 """
-
-
-@pytest.fixture
-async def served(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with heddle(sqlite_url, tmp_path, providers={}) as served:
-        yield served
-
-
-@pytest.fixture
-async def admin(served: Served) -> httpx.AsyncClient:
-    return await served.client()
 
 
 async def test_a_client_is_registered_shown_rotated_and_replaced(

@@ -9,10 +9,10 @@ import httpx
 
 from tests.broker.mcp_peers import toolbox
 from tests.broker.test_broker import echo_hook
-from tests.broker.whole_heddle import WEATHER, admin, refusal, served, stranger
+from tests.broker.whole_heddle import WEATHER, refusal, served, stranger
 from tests.serving import Served
 
-__all__ = ["admin", "served"]
+__all__ = ["served"]
 
 
 async def test_a_tool_from_creation_to_removal(admin: httpx.AsyncClient) -> None:

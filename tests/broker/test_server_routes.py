@@ -8,10 +8,10 @@ import httpx
 from gateway.demo.story import approve_in_browser
 from tests.broker.mcp_peers import Toolbox, toolbox
 from tests.broker.test_broker import notebook
-from tests.broker.whole_heddle import WEATHER, admin, refusal, served, stranger
+from tests.broker.whole_heddle import WEATHER, refusal, served, stranger
 from tests.serving import Served
 
-__all__ = ["admin", "served"]
+__all__ = ["served"]
 
 
 async def test_an_mcp_server_from_registration_to_removal(admin: httpx.AsyncClient) -> None:

@@ -29,11 +29,6 @@ async def served(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Served]:
         yield served
 
 
-@pytest.fixture
-async def admin(served: Served) -> httpx.AsyncClient:
-    return await served.client()
-
-
 async def stranger(served: Served) -> httpx.AsyncClient:
     """An administrator of another account."""
     row = Account(id="acct_other", name="Other", created_at=0)

@@ -1,7 +1,5 @@
 """Registering built-ins over HTTP: what is configured is checked, and secrets are never read back."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +12,7 @@ from broker.schemas import render_tool
 from kit.clock import ManualClock
 from kit.errors import HeddleError
 from tests.broker.rig import ACME, Rig
-from tests.serving import Served, heddle
+from tests.serving import Served
 from vault.models import Secret
 
 CANARY = "canary-builtin-secret-5d4c3b2a"
@@ -35,17 +33,6 @@ HTTP_CALL = {
         "secrets": {"key": CANARY, "other": f"{CANARY}-2"},
     },
 }
-
-
-@pytest.fixture
-async def served(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with heddle(sqlite_url, tmp_path, providers={}) as served:
-        yield served
-
-
-@pytest.fixture
-async def admin(served: Served) -> httpx.AsyncClient:
-    return await served.client()
 
 
 async def made(admin: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
