@@ -54,6 +54,11 @@ class NotebookVendor:
     spent: dict[str, RefreshToken] = field(default_factory=dict)
     reuses: int = 0
 
+    def build(self, base_url: str) -> Starlette:
+        """Its HTTP application at this address; the MCP endpoint is ``{base_url}/mcp``."""
+        self.base_url = base_url
+        return _application(self)
+
     # --- the authorization server, as the MCP SDK's provider protocol asks for it -----------------
 
     async def get_client(self, client_id: str) -> OAuthClientInformationFull | None:
@@ -178,8 +183,7 @@ class NotebookVendor:
         return RedirectResponse(construct_redirect_uri(str(params.redirect_uri), **answer), status_code=303)
 
 
-def build_notebook(vendor: NotebookVendor) -> Starlette:
-    """The vendor's HTTP application; the MCP endpoint is ``{base_url}/mcp``."""
+def _application(vendor: NotebookVendor) -> Starlette:
     server = MCPServer(
         "notebook",
         auth_server_provider=vendor,

@@ -20,7 +20,7 @@ from sqlmodel import Session
 
 from gateway.billing.ledger import verify_account
 from gateway.data_dir import prepare_data_dir
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.demo.webhook import WeatherHook, build_weather_hook
 from gateway.loopback import served
 from gateway.serve import Serving, configure_logging, serve
@@ -67,7 +67,7 @@ async def _demo(port: int, data_dir: Path | None, stay: bool) -> None:
         hook = WeatherHook()
         weather_url = await stack.enter_async_context(served(lambda _: build_weather_hook(hook)))
         vendor = NotebookVendor("")
-        notebook_url = await stack.enter_async_context(served(lambda url: _notebook(vendor, url)))
+        notebook_url = await stack.enter_async_context(served(vendor.build))
         admin_key = "ak_live_" + secrets.token_hex(32)
         serving, server = await stack.enter_async_context(_heddle(port, data_dir, admin_key))
         tell.line(f"Heddle                    {serving.url} (model provider: {', '.join(serving.providers)})")
@@ -91,11 +91,6 @@ async def _demo(port: int, data_dir: Path | None, stay: bool) -> None:
         tell.line(f"webhook    {weather_url}/weather")
         tell.line(f"a fresh connect page to click: {await _fresh_link(serving, admin_key)}")
         await server
-
-
-def _notebook(vendor: NotebookVendor, base_url: str) -> Any:
-    vendor.base_url = base_url
-    return build_notebook(vendor)
 
 
 @asynccontextmanager

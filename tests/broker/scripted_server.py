@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.mcp_connection import McpTarget
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 
 MODERN, NEWEST_HANDSHAKE = "2026-07-28", "2025-11-25"
@@ -120,8 +120,8 @@ async def guarded(server: Scripted) -> AsyncIterator[NotebookVendor]:
     vendor = NotebookVendor("")
 
     def build(url: str) -> ASGIApp:
-        vendor.base_url, server.url = url, f"{url}/mcp"
-        notebook = build_notebook(vendor)
+        server.url = f"{url}/mcp"
+        notebook = vendor.build(url)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             signed_in = scope["type"] == "http" and user_of(vendor, Request(scope).headers) is not None

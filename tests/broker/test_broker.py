@@ -15,7 +15,7 @@ from starlette.routing import Route
 from broker.calls import NeedsConnection, ToolCall, ToolResult, ToolScope, ToolSelection
 from broker.mcp_stdio import StdioServer
 from connectors.models import Connection
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 from kit.clock import ManualClock
 from kit.db import Database
@@ -50,11 +50,7 @@ async def echo_hook() -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
 async def notebook() -> AsyncIterator[NotebookVendor]:
     vendor = NotebookVendor("")
 
-    def build(url: str) -> Starlette:
-        vendor.base_url = url
-        return build_notebook(vendor)
-
-    async with served(build):
+    async with served(vendor.build):
         yield vendor
 
 

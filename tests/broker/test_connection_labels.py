@@ -3,9 +3,8 @@
 from typing import Any
 
 import httpx
-from starlette.types import ASGIApp
 
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 from tests.connectors.browsing import connect
 from tests.serving import Served
@@ -13,10 +12,6 @@ from tests.serving import Served
 
 async def test_a_call_uses_the_account_with_its_label(sqlite_heddle: Served) -> None:
     vendor = NotebookVendor("")
-
-    def build(base_url: str) -> ASGIApp:
-        vendor.base_url = base_url
-        return build_notebook(vendor)
 
     admin = await sqlite_heddle.client()
     browser = await sqlite_heddle.stack.enter_async_context(httpx.AsyncClient(timeout=30, verify=False))
@@ -26,7 +21,7 @@ async def test_a_call_uses_the_account_with_its_label(sqlite_heddle: Served) -> 
         answer = (await admin.post("/v1/tools/call", json=body)).json()
         return answer["output"]["result"] if "output" in answer else answer["error"]
 
-    async with served(build) as notebook:
+    async with served(vendor.build) as notebook:
         server = {"name": "notebook", "server_url": f"{notebook}/mcp", "auth_mode": "per_user"}
         (await admin.post("/v1/mcp-servers", json=server)).raise_for_status()
         for label, user in (("", "ada"), ("work", "ada@work")):

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.calls import NeedsConnection, ToolResult, ToolScope, ToolSelection
 from broker.server_store import NewServer
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.demo.story import approve_in_browser
 from gateway.loopback import served
 from kit.errors import Conflict, InvalidRequest, UpstreamFailed
@@ -275,11 +275,7 @@ async def test_a_changed_definition_is_reported(bench: Bench) -> None:
 async def notebook(bench: Bench) -> NotebookVendor:
     vendor = NotebookVendor("")
 
-    def build(base_url: str) -> ASGIApp:
-        vendor.base_url = base_url
-        return build_notebook(vendor)
-
-    url = await bench.stack.enter_async_context(served(build))
+    url = await bench.stack.enter_async_context(served(vendor.build))
     await bench.server(f"{url}/mcp", name="notebook", auth_mode="per_user")
     return vendor
 
@@ -339,10 +335,6 @@ async def test_a_grant_that_the_vendor_revoked_asks_to_connect_again(bench: Benc
 async def test_a_tenant_server_that_wants_credentials_says_so(bench: Bench) -> None:
     vendor = NotebookVendor("")
 
-    def build(base_url: str) -> ASGIApp:
-        vendor.base_url = base_url
-        return build_notebook(vendor)
-
-    url = await bench.stack.enter_async_context(served(build))
+    url = await bench.stack.enter_async_context(served(vendor.build))
     with pytest.raises(InvalidRequest, match="401"):
         await bench.broker.servers.create(ACCOUNT, NewServer("x", f"{url}/mcp", "tenant"))

@@ -27,7 +27,7 @@ from connectors.registry import ConnectorRegistry, register
 from connectors.routes import connection_routes
 from gateway.accounts.branding import Branding
 from gateway.accounts.models import Account
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.errors import render_error
 from gateway.loopback import served
 from kit.caller import Caller
@@ -84,11 +84,7 @@ class Desk:
     async def vendor(self, name: str = "notebook") -> NotebookVendor:
         vendor = NotebookVendor("")
 
-        def build(base_url: str) -> ASGIApp:
-            vendor.base_url = base_url
-            return build_notebook(vendor)
-
-        url = await self.stack.enter_async_context(served(build))
+        url = await self.stack.enter_async_context(served(vendor.build))
         await self.connector(name, f"{url}/mcp")
         return vendor
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from starlette.types import ASGIApp
 
 from connectors.catalog import Catalog
 from connectors.clients import ConfiguredClient
@@ -13,7 +12,7 @@ from connectors.credentials import Credentials
 from connectors.keep_alive import DAY_MS, KEEP_ALIVE_MS
 from connectors.session_purge import SessionPurge
 from connectors.upkeep import ConnectionUpkeep
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 from tests.connectors import test_odd_vendor as odd
 from tests.connectors.browsing import connect
@@ -43,11 +42,7 @@ class Vendors:
 async def vendors() -> AsyncIterator[Vendors]:
     vendors = Vendors(NotebookVendor(""), odd.OddVendor())
 
-    def build(url: str) -> ASGIApp:
-        vendors.notebook.base_url = url
-        return build_notebook(vendors.notebook)
-
-    async with served(build), served(vendors.odd.build):
+    async with served(vendors.notebook.build), served(vendors.odd.build):
         yield vendors
 
 

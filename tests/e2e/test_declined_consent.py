@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 from tests.serving import Served
 
@@ -37,11 +37,7 @@ async def decline(connect_url: str, *, where: str) -> None:
 async def test_a_declined_consent_lets_the_turn_go_on(sqlite_heddle: Served, where: str) -> None:
     vendor = NotebookVendor("")
 
-    def build(url: str) -> Any:
-        vendor.base_url = url
-        return build_notebook(vendor)
-
-    async with served(build) as notebook:
+    async with served(vendor.build) as notebook:
         admin = await sqlite_heddle.client()
         server = {"name": "notebook", "server_url": f"{notebook}/mcp", "auth_mode": "per_user"}
         (await admin.post("/v1/mcp-servers", json=server)).raise_for_status()

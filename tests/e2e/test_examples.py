@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.demo.story import approve_in_browser
 from gateway.loopback import served
 from tests.e2e.processes import ADMIN_KEY, HeddleProcess
@@ -43,11 +43,7 @@ def test_the_openai_sdk(heddle: HeddleProcess) -> None:
 async def test_the_story_with_a_consent(heddle: HeddleProcess) -> None:
     vendor = NotebookVendor("")
 
-    def build(base_url: str):  # type: ignore[no-untyped-def]
-        vendor.base_url = base_url
-        return build_notebook(vendor)
-
-    async with served(build) as notebook:
+    async with served(vendor.build) as notebook:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(EXAMPLES / "story_httpx.py"),

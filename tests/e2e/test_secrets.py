@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.demo.story import CSRF
 from gateway.loopback import served
 from tests.broker.token_peers import TokenServer, guarded, token_server
@@ -81,8 +81,7 @@ async def test_secrets_are_nowhere_in_the_clear(
     heard: list[str] = []
 
     def build(base_url: str) -> ASGIApp:
-        vendor.base_url = base_url
-        return listening(build_notebook(vendor), heard)
+        return listening(vendor.build(base_url), heard)
 
     answers: list[str] = []
     secrets: list[str] = [*OPERATORS_OWN, TENANT_CANARY, PASTED_CANARY, BUILTIN_CANARY]

@@ -6,11 +6,11 @@ from pathlib import Path
 import httpx
 import pytest
 from mcp.shared.auth import OAuthClientInformationFull
+from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from gateway.demo.oauth_mcp import SCOPE, NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import SCOPE, NotebookVendor
 from gateway.loopback import served
 from kit.clock import ManualClock
 from kit.db import Database
@@ -51,9 +51,7 @@ class TakesDocuments(NotebookVendor):
         self.clients[client_id] = OAuthClientInformationFull.model_validate({**document, "scope": SCOPE})
         return self.clients[client_id]
 
-    def build(self, base_url: str) -> ASGIApp:
-        self.base_url = base_url
-
+    def build(self, base_url: str) -> Starlette:
         async def metadata(_request: object) -> Response:
             return JSONResponse(
                 {
@@ -68,7 +66,7 @@ class TakesDocuments(NotebookVendor):
                 }
             )
 
-        app = build_notebook(self)
+        app = super().build(base_url)
         app.router.routes.insert(0, Route("/.well-known/oauth-authorization-server", metadata))
         return app
 

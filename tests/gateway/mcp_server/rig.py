@@ -14,7 +14,7 @@ import mcp_types
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 from tests.broker.mcp_peers import Toolbox, toolbox
 from tests.priced.rig import Shop, shop
@@ -88,14 +88,10 @@ async def client(
 async def mall(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[Mall]:
     vendor = NotebookVendor("")
 
-    def build(url: str) -> Any:
-        vendor.base_url = url
-        return build_notebook(vendor)
-
     async with AsyncExitStack() as stack:
         shop_ = await stack.enter_async_context(shop(database_url, folder, **settings))
         box = await stack.enter_async_context(toolbox())
-        notebook_url = await stack.enter_async_context(served(build))
+        notebook_url = await stack.enter_async_context(served(vendor.build))
         admin = await shop_.heddle.client()
         for name, url, auth_mode in (
             ("toolbox", box.base_url, "tenant"),

@@ -10,9 +10,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 from tests.connectors.browsing import connect
 from tests.serving import Served
@@ -39,14 +38,10 @@ class Diary:
 async def diary(heddle: Served, **server: Any) -> AsyncIterator[Diary]:
     vendor = NotebookVendor("")
 
-    def build(base_url: str) -> ASGIApp:
-        vendor.base_url = base_url
-        return build_notebook(vendor)
-
     admin = await heddle.client()
     browser = await heddle.stack.enter_async_context(httpx.AsyncClient(timeout=30, verify=False))
     ada, _ = await heddle.mint(end_user_id="ada")
-    async with served(build) as url:
+    async with served(vendor.build) as url:
         body = {"name": "diary", "server_url": f"{url}/mcp", "auth_mode": "per_user", **server}
         made = await admin.post("/v1/mcp-servers", json=body)
         assert made.status_code == 201, made.text

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from sqlmodel import col, select
 
-from gateway.demo.oauth_mcp import NotebookVendor, build_notebook
+from gateway.demo.oauth_mcp import NotebookVendor
 from gateway.loopback import served
 from tests.serving import Served, heddle
 from tests.threads.waiting.rig import ENDED, PICK, Tools, leaves_nothing, new_thread, webhooks
@@ -115,11 +115,7 @@ async def test_every_turn_comes_to_an_end(database_url: str, tmp_path: Path) -> 
     processes, count = (2 if engine == "postgresql" else 1), TURNS[engine]
     vendor = NotebookVendor("")
 
-    def build(url: str) -> Any:
-        vendor.base_url = url
-        return build_notebook(vendor)
-
-    async with webhooks() as tools, served(build) as notebook, AsyncExitStack() as stack:
+    async with webhooks() as tools, served(vendor.build) as notebook, AsyncExitStack() as stack:
         crowd = Crowd(tools)
         first = await _open(stack, database_url, tmp_path, processes)
         await tools.register(first[0])
